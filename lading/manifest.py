@@ -1,0 +1,164 @@
+"""The release manifest: one pydantic model, canonical JSON, signature check.
+
+The format is `lading/1`; its JSON Schema is docs/manifest.schema.json.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from lading.errors import IntegrityError
+from lading.names import check_dataset, check_version, release_prefix, shard_key
+
+SCHEMA = "lading/1"
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Bytes = Annotated[int, Field(ge=0, description="bytes")]
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Source(_Part):
+    """Where a part of the data comes from."""
+
+    name: str
+    url: str | None = None
+    license: str | None = None
+    share: float = Field(default=1.0, ge=0, le=1, description="share of the dataset's bytes, 0 to 1")
+
+
+class StoredObject(_Part):
+    """An immutable object of the release: its key, stored size and SHA-256."""
+
+    key: str
+    size: Bytes
+    sha256: Sha256
+
+
+class Shard(StoredObject):
+    """A shard. `base` shards were written by a full release or a compaction, `delta` shards add to them."""
+
+    kind: Literal["base", "delta"]
+
+
+class IndexObject(StoredObject):
+    """One Parquet file of the index."""
+
+    rows: Count
+
+
+class Index(_Part):
+    """The two Parquet files that say what the release holds and where each chunk lies."""
+
+    files: IndexObject
+    chunks: IndexObject
+
+
+class Totals(_Part):
+    """`bytes` is the size of all files, `stored_bytes` that of all shards which the release refers to."""
+
+    files: Count
+    bytes: Bytes
+    chunks: Count
+    stored_bytes: Bytes
+
+
+class Delta(_Part):
+    """What changed against the parent: counts of files, and raw bytes stored anew and reused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    from_: str | None = Field(alias="from")
+    added: Count
+    modified: Count
+    removed: Count
+    new_bytes: Bytes
+    reused_bytes: Bytes
+
+
+class Chunking(_Part):
+    """Parameters of content-defined chunking, frozen with the release; sizes in bytes."""
+
+    algorithm: Literal["fastcdc"] = "fastcdc"
+    min: int = 256 * 1024
+    avg: int = 1024 * 1024
+    max: int = 4 * 1024 * 1024
+    normalization: int = 2
+    seed: int = 0
+
+
+class Compression(_Part):
+    """How frames are compressed."""
+
+    algorithm: Literal["zstd"] = "zstd"
+    level: int = Field(default=3, ge=1, le=22)
+
+
+class Manifest(_Part):
+    """The signed list of what a release holds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    schema_: Literal["lading/1"] = Field(default=SCHEMA, alias="schema")
+    dataset: str
+    version: str
+    parent: str | None
+    created_at: AwareDatetime
+    title: str | None = None
+    license: str | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    sources: tuple[Source, ...] = ()
+    files: tuple[Shard, ...]
+    index: Index
+    totals: Totals
+    delta: Delta
+    chunking: Chunking = Chunking()
+    compression: Compression = Compression()
+
+    @model_validator(mode="after")
+    def _keys_belong_here(self) -> Manifest:
+        check_dataset(self.dataset)
+        check_version(self.version)
+        for shard in self.files:
+            if shard.key != shard_key(self.dataset, shard.sha256):
+                raise ValueError(f"shard key {shard.key!r} does not follow from its SHA-256")
+        prefix = release_prefix(self.dataset, self.version)
+        for index in (self.index.files, self.index.chunks):
+            if not index.key.startswith(prefix):
+                raise ValueError(f"index key {index.key!r} is not under {prefix!r}")
+        return self
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON: sorted keys, UTF-8, no insignificant space, a newline at the end."""
+        document = self.model_dump(mode="json", by_alias=True)
+        document["created_at"] = _utc(self.created_at)
+        return json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _utc(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse(data: bytes) -> Manifest:
+    """Read a manifest and insist on its canonical form. Raises IntegrityError with what is wrong.
+
+    Its signature is to be checked first (lading.signing.verify): parsing trusts nothing but claims nothing either.
+    """
+    try:
+        manifest = Manifest.model_validate_json(data, strict=False)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "manifest"
+        raise IntegrityError(
+            f"the manifest is not valid: {where}: {first['msg']}", "check that Lading is up to date"
+        ) from error
+    if manifest.to_bytes() != data:
+        raise IntegrityError("the manifest is not in canonical form", "ask the publisher to release again")
+    return manifest

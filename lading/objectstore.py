@@ -1,0 +1,207 @@
+"""The object store: the one S3 client factory, and the few operations that Lading needs of it.
+
+Every object carries its SHA-256 as user metadata, because the gateway makes its strong ETag of it and because an S3
+ETag of a multipart upload is no hash of the content.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lading.errors import ConflictError, IntegrityError, NotFoundError, StorageError, UsageError
+from lading.settings import Settings
+
+SHA256_METADATA = "sha256"
+PART_BYTES = 16 * 1024 * 1024
+"""Size of multipart parts: R2 wants all parts equal but the last, and 5 MiB at least."""
+
+UPLOAD_THREADS = 4
+"""Parallel parts of one upload; each holds one part in memory."""
+
+# The gateway serves these bytes as they are. A textual type would invite proxies to compress them on the way.
+CONTENT_TYPES = {
+    ".tar.zst": "application/zstd",
+    ".parquet": "application/vnd.apache.parquet",
+    ".json": "application/json",
+    ".sig": "application/jose",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What the store says of an object: `size` in bytes, `etag` as sent, `sha256` in hex where known."""
+
+    key: str
+    size: int
+    etag: str
+    sha256: str | None = None
+
+
+def s3_client(settings: Settings) -> Any:
+    """A boto3 S3 client for the configured store; thread-safe. Raises UsageError without credentials."""
+    session = boto3.session.Session()
+    if session.get_credentials() is None:
+        raise UsageError(
+            "there are no credentials for the object store",
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use those of 'lading env'",
+        )
+    return session.client(
+        "s3",
+        endpoint_url=settings.s3_endpoint,
+        region_name=settings.s3_region,
+        config=Config(
+            # R2 and other stores know neither virtual-hosted buckets on localhost nor the newer default checksums.
+            s3={"addressing_style": "path"} if settings.s3_endpoint else {},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            retries={"mode": "standard", "max_attempts": 5},
+            connect_timeout=10,
+            read_timeout=60,
+            max_pool_connections=32,
+        ),
+    )
+
+
+def content_type(key: str) -> str:
+    """The media type of an object, from its key."""
+    return next((kind for end, kind in CONTENT_TYPES.items() if key.endswith(end)), "application/octet-stream")
+
+
+class Bucket:
+    """One bucket, with Lading's rules: hashes as metadata, immutable puts, errors with names."""
+
+    def __init__(self, client: Any, name: str) -> None:
+        self.client = client
+        self.name = name
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """Facts of an object, or None if it is not there."""
+        try:
+            answer = self._call("head_object", key, Key=key)
+        except NotFoundError:
+            return None
+        sha256 = answer.get("Metadata", {}).get(SHA256_METADATA)
+        return ObjectInfo(key, answer["ContentLength"], answer["ETag"], sha256)
+
+    def get(self, key: str) -> bytes:
+        """A whole small object. Raises NotFoundError."""
+        return self.get_with_etag(key)[0]
+
+    def get_with_etag(self, key: str) -> tuple[bytes, str]:
+        """A whole small object and the ETag that a compare-and-swap needs. Raises NotFoundError."""
+        answer = self._call("get_object", key, Key=key)
+        try:
+            return answer["Body"].read(), answer["ETag"]
+        except (BotoCoreError, OSError) as error:
+            raise StorageError(f"reading {key} from the store broke off: {error}", "try again") from error
+
+    def download(self, key: str, path: Path, sha256: str) -> None:
+        """Fetch an object into `path`, atomically, and check its SHA-256 (hex). Raises IntegrityError."""
+        partial = path.with_name(path.name + ".partial")
+        digest = hashlib.sha256()
+        answer = self._call("get_object", key, Key=key)
+        with partial.open("wb") as file:
+            for block in answer["Body"].iter_chunks(1024 * 1024):
+                digest.update(block)
+                file.write(block)
+        if digest.hexdigest() != sha256:
+            partial.unlink()
+            raise IntegrityError(f"{key} in the store does not match its SHA-256", "run the release again with --full")
+        partial.replace(path)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """All objects under a prefix, in key order."""
+        try:
+            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+            for page in pages:
+                for item in page.get("Contents", []):
+                    yield ObjectInfo(item["Key"], item["Size"], item["ETag"])
+        except (ClientError, BotoCoreError) as error:
+            raise _translate(error, prefix, self.name) from error
+
+    def put_if_absent(self, key: str, data: bytes) -> None:
+        """Put a small immutable object. Raises ConflictError if the key is taken."""
+        self._put(key, data, IfNoneMatch="*")
+
+    def swap(self, key: str, data: bytes, etag: str | None) -> None:
+        """Put a small mutable object if its ETag is still `etag` (None: if it is not there). Raises ConflictError."""
+        condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
+        self._put(key, data, **condition)
+
+    def upload(
+        self, path: Path, key: str, sha256: str, progress: Callable[[int], None] | None = None
+    ) -> bool:
+        """Upload a file to a content-addressed key unless it is there already; returns whether bytes were sent.
+
+        `progress` is called with counts of bytes from several threads. Raises StorageError.
+        """
+        size = path.stat().st_size
+        present = self.head(key)
+        if present and present.size == size and present.sha256 == sha256:
+            return False
+        config = TransferConfig(
+            multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=UPLOAD_THREADS
+        )
+        try:
+            self.client.upload_file(
+                str(path),
+                self.name,
+                key,
+                ExtraArgs={"Metadata": {SHA256_METADATA: sha256}, "ContentType": content_type(key)},
+                Config=config,
+                Callback=progress,
+            )
+        except (ClientError, BotoCoreError, boto3.exceptions.Boto3Error) as error:
+            raise _translate(error, key, self.name) from error
+        stored = self.head(key)
+        if stored is None or stored.size != size:
+            raise StorageError(f"the store does not show {key} as it was uploaded", "run the release again")
+        return True
+
+    def _put(self, key: str, data: bytes, **condition: str) -> None:
+        digest = hashlib.sha256(data).digest()
+        self._call(
+            "put_object",
+            key,
+            Key=key,
+            Body=data,
+            ContentType=content_type(key),
+            ContentMD5=base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode(),
+            Metadata={SHA256_METADATA: digest.hex()},
+            **condition,
+        )
+
+    def _call(self, operation: str, key: str, **arguments: Any) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = getattr(self.client, operation)(Bucket=self.name, **arguments)
+        except (ClientError, BotoCoreError) as error:
+            raise _translate(error, key, self.name) from error
+        return answer
+
+
+def _translate(error: Exception, key: str, bucket: str) -> Exception:
+    """The Lading error for a boto3 error."""
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        code = error.response.get("Error", {}).get("Code", "")
+        if code == "NoSuchBucket":
+            return NotFoundError(f"there is no bucket {bucket!r}", "create it or set LADING_S3_BUCKET")
+        if status == 404:
+            return NotFoundError(f"there is no object {key} in bucket {bucket!r}")
+        if status in (409, 412):
+            return ConflictError(f"{key} was written by somebody else", "look at it and try again")
+        if status in (401, 403):
+            return StorageError(
+                f"the object store refused access to {key} ({code})", "check AWS_ACCESS_KEY_ID and its rights"
+            )
+    return StorageError(f"the object store failed on {key}: {error}", "check LADING_S3_ENDPOINT and try again")
