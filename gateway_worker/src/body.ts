@@ -1,0 +1,134 @@
+/** Streams a body slice by slice by native pipes: no JavaScript runs per network chunk. */
+
+import { OriginError } from "./origin/interface";
+import type { ByteRange } from "./range";
+import type { BodyPart, Plan } from "./representation";
+
+/** Slices are aligned to this many bytes of the object, so that any range reads the same ones. */
+export const SLICE_BYTES = 8 * 1024 * 1024;
+
+/** How a transfer ended. */
+export interface Transfer {
+  /** Bytes of completed slices (see `pump`). */
+  readonly bytesSent: number;
+  readonly completed: boolean;
+  /** Which side broke it off, where one did. */
+  readonly brokenBy: "client" | "origin" | null;
+}
+
+export interface OpenedBody {
+  readonly stream: ReadableStream<Uint8Array>;
+  readonly finished: Promise<Transfer>;
+}
+
+export type OpenSlice = (slice: ByteRange) => Promise<ReadableStream<Uint8Array>>;
+
+interface Step {
+  readonly framing: Uint8Array | null;
+  readonly slice: ByteRange;
+}
+
+/**
+ * Opens the first slice, so that a failing origin is still a 502 and not a broken 200, and starts to send.
+ *
+ * @throws what `openSlice` throws for the first slice
+ */
+export async function openBody(plan: Plan, openSlice: OpenSlice): Promise<OpenedBody> {
+  const steps = stepsOf(plan.parts);
+  const first = nextStep(steps, openSlice);
+  if (first === null) throw new RangeError("a body without parts cannot be opened");
+  await first.source;
+  // A known length gives the response a Content-Length; a chunked body would lose it.
+  const { readable, writable } = new FixedLengthStream(plan.bodyLength);
+  return { stream: readable, finished: pump(first, steps, openSlice, plan.closing, writable) };
+}
+
+/** Cuts a range at the multiples of `SLICE_BYTES`. */
+export function* slicesOf(range: ByteRange): Generator<ByteRange> {
+  const end = range.offset + range.length;
+  for (let offset = range.offset; offset < end; ) {
+    const boundary = (Math.floor(offset / SLICE_BYTES) + 1) * SLICE_BYTES;
+    const length = Math.min(boundary, end) - offset;
+    yield { offset, length };
+    offset += length;
+  }
+}
+
+function* stepsOf(parts: readonly BodyPart[]): Generator<Step> {
+  for (const { framing, range } of parts) {
+    let before = framing;
+    for (const slice of slicesOf(range)) {
+      yield { framing: before, slice };
+      before = null;
+    }
+  }
+}
+
+interface OpeningStep extends Step {
+  readonly source: Promise<ReadableStream<Uint8Array>>;
+}
+
+function nextStep(steps: Generator<Step>, openSlice: OpenSlice): OpeningStep | null {
+  const { value: step, done } = steps.next();
+  if (done === true) return null;
+  const source = openSlice(step.slice);
+  // Its failure is handled when its turn comes; until then it must not count as unhandled.
+  source.catch(() => undefined);
+  return { ...step, source };
+}
+
+/**
+ * Sends all slices; while one is sent the next is being opened, so that the origin's latency is hidden.
+ *
+ * A native pipe does not tell how far it came. What is counted is what was completed: exact for a completed transfer, and
+ * for a broken one short by less than a slice (and the platform may hold some of it in buffers that the client never
+ * drained).
+ */
+async function pump(
+  first: OpeningStep,
+  steps: Generator<Step>,
+  openSlice: OpenSlice,
+  closing: Uint8Array | null,
+  writable: WritableStream<Uint8Array>,
+): Promise<Transfer> {
+  let bytesSent = 0;
+  let current: OpeningStep | null = first;
+  let next: OpeningStep | null = null;
+  try {
+    for (; current !== null; current = next) {
+      next = nextStep(steps, openSlice);
+      if (current.framing !== null) bytesSent += await writeBytes(writable, current.framing);
+      const source = await current.source;
+      await source.pipeTo(writable, { preventClose: true, preventAbort: true });
+      bytesSent += current.slice.length;
+    }
+    if (closing !== null) bytesSent += await writeBytes(writable, closing);
+    // Rejects when the sources gave less than was promised.
+    await writable.close();
+    return { bytesSent, completed: true, brokenBy: null };
+  } catch (error) {
+    next?.source.then((source) => source.cancel()).catch(() => undefined);
+    const brokenBy = error instanceof OriginError || (await isStillOpen(writable)) ? "origin" : "client";
+    await writable.abort(error).catch(() => undefined);
+    return { bytesSent, completed: false, brokenBy };
+  }
+}
+
+async function writeBytes(writable: WritableStream<Uint8Array>, bytes: Uint8Array): Promise<number> {
+  const writer = writable.getWriter();
+  await writer.write(bytes);
+  writer.releaseLock();
+  return bytes.length;
+}
+
+/** Whether the client's side is unharmed: then it was the source that failed (a pipe rejects alike for both). */
+async function isStillOpen(writable: WritableStream<Uint8Array>): Promise<boolean> {
+  const writer = writable.getWriter();
+  try {
+    return await Promise.race([writer.closed.then(() => false), Promise.resolve(true)]);
+  } catch {
+    return false;
+  } finally {
+    writer.releaseLock();
+  }
+}

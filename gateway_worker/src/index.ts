@@ -1,0 +1,61 @@
+/** The Worker: binds the platform (environment, clock, log, queue) to the gateway. */
+
+import { readConfig, requireBucket } from "./config";
+import type { Env } from "./config";
+import type { RequestEvent } from "./events";
+import { writeLogs } from "./log_writer";
+import { R2Origin } from "./origin/r2";
+import { serve } from "./serve";
+import type { Effects, Gateway } from "./serve";
+import { TokenVerifier } from "./token";
+
+/** An isolate has one environment, so that its gateway is built once; a configuration error is kept as well. */
+const gateways = new WeakMap<Env, Promise<Gateway>>();
+
+export default {
+  async fetch(request, env, ctx) {
+    return serve(request, () => gatewayOf(env), effectsOf(env, ctx));
+  },
+
+  async queue(batch, env) {
+    await writeLogs(batch.messages, requireBucket("LOGS", env.LOGS));
+  },
+} satisfies ExportedHandler<Env>;
+
+function gatewayOf(env: Env): Promise<Gateway> {
+  let gateway = gateways.get(env);
+  if (gateway === undefined) {
+    gateway = buildGateway(env);
+    gateways.set(env, gateway);
+  }
+  return gateway;
+}
+
+async function buildGateway(env: Env): Promise<Gateway> {
+  const config = await readConfig(env);
+  return {
+    config,
+    origin: new R2Origin(requireBucket("BUCKET", env.BUCKET)),
+    tokens: new TokenVerifier(config.keyring, config.tokenRules),
+  };
+}
+
+function effectsOf(env: Env, ctx: ExecutionContext): Effects {
+  return {
+    now: () => Date.now(),
+    newId: () => crypto.randomUUID(),
+    defer: (work) => ctx.waitUntil(work),
+    emit: (event) => emit(event, env.EVENTS),
+    report: (message) => console.error(message),
+  };
+}
+
+/** To the log and, where one is bound, to the queue. A failing queue must not fail a download. */
+async function emit(event: RequestEvent, queue: Queue | undefined): Promise<void> {
+  console.log(JSON.stringify(event));
+  try {
+    await queue?.send(event);
+  } catch (error) {
+    console.error(`event ${event.id} was not queued: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}

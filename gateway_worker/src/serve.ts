@@ -1,0 +1,195 @@
+/** Serves one request: decides, answers, and hands over the event when the body has ended or broken off. */
+
+import { openBody } from "./body";
+import type { OpenedBody } from "./body";
+import { ConfigError } from "./config";
+import type { Config } from "./config";
+import { beginEvent, loggedAddress, recordGrant, recordKey, recordRange } from "./events";
+import type { RequestEvent } from "./events";
+import { commonHeaders, preflightHeaders, PROBLEM_CONTENT_TYPE } from "./headers";
+import { OriginChanged, OriginError } from "./origin/interface";
+import type { ObjectMetadata, Origin } from "./origin/interface";
+import { Problem } from "./problem";
+import { planResponse } from "./representation";
+import type { Plan } from "./representation";
+import { routeOf } from "./routes";
+import { addressAllowed, ExpiredToken, scopeAllows } from "./token";
+import type { Grant, TokenVerifier } from "./token";
+
+/** What an isolate holds for all its requests. */
+export interface Gateway {
+  readonly config: Config;
+  readonly origin: Origin;
+  readonly tokens: TokenVerifier;
+}
+
+/** What a request does to the world beside its answer. */
+export interface Effects {
+  /** ms since the epoch. */
+  now(): number;
+  newId(): string;
+  /** Keeps the isolate alive until `work` is done. */
+  defer(work: Promise<unknown>): void;
+  emit(event: RequestEvent): Promise<void>;
+  /** Tells the operator. */
+  report(message: string): void;
+}
+
+/** A pinned read that misses is repeated with fresh metadata once: `latest.json` may be replaced at any moment. */
+const MAX_ATTEMPTS = 2;
+
+/** Serves one request. `load` gives the gateway or throws ConfigError. */
+export async function serve(request: Request, load: () => Promise<Gateway>, effects: Effects): Promise<Response> {
+  const startedAt = effects.now();
+  const event = beginEvent(request, effects.newId(), startedAt);
+  let answer: Answer;
+  let isHealthCheck = false;
+  try {
+    const route = routeOf(request);
+    isHealthCheck = route.kind === "health";
+    const gateway = await load();
+    event.ip = await loggedAddress(clientAddress(request, gateway.config), gateway.config.ipLogging);
+    switch (route.kind) {
+      case "health":
+        answer = healthAnswer(event.id);
+        break;
+      case "preflight":
+        answer = { status: 204, headers: preflightHeaders(event.id, route.allowedMethods), body: null };
+        break;
+      case "object": {
+        const key = route.key();
+        recordKey(event, key);
+        authorize(request, key, await verified(route.token(), gateway, event, startedAt), gateway.config);
+        answer = await objectAnswer(request, key, gateway.origin, event);
+      }
+    }
+  } catch (error) {
+    answer = problemAnswer(asProblem(error, event.id, effects), event);
+  }
+
+  event.status = answer.status;
+  event.ttfb_ms = effects.now() - startedAt;
+  if (answer.body === null || typeof answer.body === "string") {
+    const bytes = new TextEncoder().encode(answer.body ?? "");
+    if (answer.body !== null) answer.headers.set("Content-Length", String(bytes.length));
+    const sendsBody = answer.body !== null && request.method !== "HEAD";
+    event.bytes_expected = event.bytes_sent = sendsBody ? bytes.length : 0;
+    event.completed = true;
+    event.duration_ms = event.ttfb_ms;
+    if (!isHealthCheck) effects.defer(effects.emit(event));
+    return new Response(sendsBody ? bytes : null, { status: answer.status, headers: answer.headers });
+  }
+  effects.defer(emitWhenFinished(answer.body, event, startedAt, effects));
+  return new Response(answer.body.stream, { status: answer.status, headers: answer.headers });
+}
+
+interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly body: string | OpenedBody | null;
+}
+
+async function emitWhenFinished(
+  body: OpenedBody,
+  event: RequestEvent,
+  startedAt: number,
+  effects: Effects,
+): Promise<void> {
+  const transfer = await body.finished;
+  event.bytes_sent = transfer.bytesSent;
+  event.completed = transfer.completed;
+  if (transfer.brokenBy === "client") event.code = "client_aborted";
+  if (transfer.brokenBy === "origin") {
+    event.code = "origin_error";
+    effects.report(`request ${event.id}: the origin broke off a body`);
+  }
+  event.duration_ms = effects.now() - startedAt;
+  await effects.emit(event);
+}
+
+async function verified(token: string, gateway: Gateway, event: RequestEvent, nowMs: number): Promise<Grant> {
+  try {
+    const grant = await gateway.tokens.verify(token, nowMs);
+    recordGrant(event, grant);
+    return grant;
+  } catch (error) {
+    if (error instanceof ExpiredToken && error.grant !== null) recordGrant(event, error.grant);
+    throw error;
+  }
+}
+
+function authorize(request: Request, key: string, grant: Grant, config: Config): void {
+  if (!addressAllowed(grant.boundTo, clientAddress(request, config))) {
+    throw new Problem("ip_not_allowed", "The token may be used from the address only that it was issued for.");
+  }
+  if (!scopeAllows(grant.scopes, key)) {
+    throw new Problem("key_not_allowed", "The token's scope does not cover this key.");
+  }
+}
+
+async function objectAnswer(request: Request, key: string, origin: Origin, event: RequestEvent): Promise<Answer> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      event.origin_requests += 1;
+      const metadata = await origin.head(key);
+      event.origin_status = metadata === null ? 404 : 200;
+      if (metadata === null) throw new Problem("not_found", "There is no object of this key.");
+      event.object_size = metadata.size;
+      const plan = planResponse(request, key, metadata, event.id);
+      return { status: plan.status, headers: plan.headers, body: await bodyOf(plan, key, metadata, origin, event) };
+    } catch (error) {
+      if (!(error instanceof OriginChanged) || attempt === MAX_ATTEMPTS) throw error;
+    }
+  }
+}
+
+async function bodyOf(
+  plan: Plan,
+  key: string,
+  metadata: ObjectMetadata,
+  origin: Origin,
+  event: RequestEvent,
+): Promise<OpenedBody | null> {
+  if (plan.status === 304) event.code = "not_modified";
+  event.bytes_expected = plan.bodyLength;
+  if (plan.singleRange !== null) recordRange(event, plan.singleRange);
+  if (plan.parts.length === 0) return null;
+  return openBody(plan, (slice) => {
+    event.origin_requests += 1;
+    event.origin_bytes += slice.length;
+    return origin.read(key, metadata, slice);
+  });
+}
+
+function healthAnswer(requestId: string): Answer {
+  const headers = commonHeaders(requestId);
+  // Not application/json, which `wrangler dev` would compress; draft-inadarei-api-health-check.
+  headers.set("Content-Type", "application/health+json");
+  return { status: 200, headers, body: '{"status":"pass"}\n' };
+}
+
+function problemAnswer(problem: Problem, event: RequestEvent): Answer {
+  event.code = problem.code;
+  const headers = commonHeaders(event.id);
+  headers.set("Content-Type", PROBLEM_CONTENT_TYPE);
+  for (const [name, value] of Object.entries(problem.headers)) headers.set(name, value);
+  return { status: problem.status, headers, body: problem.body(event.id) };
+}
+
+/** What the client is told about an error; what only the operator may know goes to the log. */
+function asProblem(error: unknown, requestId: string, effects: Effects): Problem {
+  if (error instanceof Problem) return error;
+  if (error instanceof ConfigError) {
+    effects.report(`configuration error in ${error.message}`);
+    return new Problem("misconfigured", `The operator must correct the setting ${error.variable}.`);
+  }
+  effects.report(`request ${requestId}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+  if (error instanceof OriginError) {
+    return new Problem("origin_error", "The object store did not answer as it should; try again.");
+  }
+  return new Problem("internal_error", "The gateway failed; try again, and tell the operator the request_id.");
+}
+
+function clientAddress(request: Request, config: Config): string | null {
+  return config.clientIpHeader === null ? null : request.headers.get(config.clientIpHeader);
+}
