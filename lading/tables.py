@@ -1,0 +1,103 @@
+"""The one place that opens DuckDB for Lading's own tables.
+
+Tables pass between steps as Parquet files: they are small next to the data, any step can be run again, and a reader
+never meets a writer's lock.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import duckdb
+
+
+class Tables:
+    """An in-memory DuckDB that spills to a folder; used as a context manager."""
+
+    def __init__(self, spill: Path | None = None, memory_limit: str = "1GB", threads: int | None = None) -> None:
+        config: dict[str, Any] = {
+            "memory_limit": memory_limit,
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "preserve_insertion_order": "true",
+        }
+        if spill is not None:
+            spill.mkdir(parents=True, exist_ok=True)
+            config["temp_directory"] = str(spill)
+        if threads is not None:
+            config["threads"] = threads
+        self.connection = duckdb.connect(":memory:", config=config)
+        self.connection.execute("SET TimeZone = 'UTC'")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.connection.close()
+
+    def run(self, sql: str, *parameters: Any) -> None:
+        """Run a statement whose result does not matter."""
+        self.connection.execute(sql, parameters or None)
+
+    def row(self, sql: str, *parameters: Any) -> tuple[Any, ...]:
+        """The one row of a query that has one."""
+        result = self.connection.execute(sql, parameters or None).fetchone()
+        assert result is not None, "the query was to give one row"
+        return result
+
+    def rows(self, sql: str, *parameters: Any, batch: int = 10_000) -> Iterable[tuple[Any, ...]]:
+        """The rows of a query, fetched in batches. Use a cursor of its own, so that other queries may run between."""
+        cursor = self.connection.cursor()
+        cursor.execute(sql, parameters or None)
+        while rows := cursor.fetchmany(batch):
+            yield from rows
+
+    def view(self, name: str, parquet: Path) -> None:
+        """Name a Parquet file."""
+        self.run(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM read_parquet({literal(parquet)})")
+
+    def load(self, name: str, ndjson: Path, columns: Mapping[str, str]) -> None:
+        """Name an NDJSON file with explicit columns (name to SQL type)."""
+        listed = ", ".join(f"{column}: '{kind}'" for column, kind in columns.items())
+        self.run(
+            f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM "
+            f"read_ndjson({literal(ndjson)}, columns = {{{listed}}}, maximum_object_size = 16777216)"
+        )
+
+    def save(self, query: str, parquet: Path) -> int:
+        """Write a query's rows to a Parquet file, atomically; returns their number."""
+        partial = parquet.with_name(parquet.name + ".partial")
+        count = self.row(f"COPY ({query}) TO {literal(partial)} (FORMAT parquet, COMPRESSION zstd)")[0]
+        partial.replace(parquet)
+        return int(count)
+
+
+class NdjsonWriter:
+    """Writes rows for `Tables.load`; used as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", encoding="utf-8")
+        self._encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Add a row; keys are column names."""
+        self._file.write(self._encode(row) + "\n")
+
+
+def literal(value: Path | str) -> str:
+    """A string as an SQL literal, for places where DuckDB takes no parameter."""
+    return "'" + str(value).replace("'", "''") + "'"

@@ -1,0 +1,116 @@
+"""Index: the two Parquet files of a release, from what was scanned, packed and known before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+from lading.errors import LadingError, SourceError, UsageError
+from lading.index import CHUNK_COLUMNS, FILE_COLUMNS, IndexFile, describe
+from lading.names import INDEX_CHUNKS, INDEX_FILES
+from lading.tables import Tables, literal
+from tasks.plan import ParentIndex
+from tasks.work import WorkDir
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseIndex:
+    """The index on disk, and the SHA-256 (hex) of every shard that it refers to."""
+
+    files: IndexFile
+    chunks: IndexFile
+    shards: tuple[str, ...]
+
+
+def build_index(work: WorkDir, parent: ParentIndex | None, labels: Path | None) -> ReleaseIndex:
+    """Write both index files. `parent` is None where its shards are not to be used.
+
+    `labels` is a CSV, JSONL or Parquet file with a `path` column: its other columns join files.parquet. Raises
+    SourceError for labels that do not fit, LadingError if a chunk has no place (a bug, never a broken release).
+    """
+    with Tables(spill=work.spill) as tables:
+        tables.view("pieces", work.pieces)
+        tables.run(
+            "CREATE VIEW entries AS SELECT (row_number() OVER (ORDER BY path) - 1)::BIGINT AS file_id, path, type, "
+            f"target, size, sha256, mode, mtime FROM read_parquet({literal(work.entries)})"
+        )
+        _places(tables, work, parent)
+        extra = _label_columns(tables, labels)
+        files, chunks = work.index(INDEX_FILES), work.index(INDEX_CHUNKS)
+        columns = ", ".join(f"e.{name}" for name in FILE_COLUMNS)
+        joined = "".join(f', l."{name}"' for name in extra)
+        join = "LEFT JOIN labels l USING (path)" if labels else ""
+        file_rows = tables.save(f"SELECT {columns}{joined} FROM entries e {join} ORDER BY e.file_id", files)
+        chunk_rows = tables.save(
+            f"SELECT {', '.join(CHUNK_COLUMNS)} FROM pieces JOIN entries USING (path) "
+            "JOIN places USING (chunk_sha256) ORDER BY file_id, seq",
+            chunks,
+        )
+        if chunk_rows != tables.row("SELECT count(*) FROM pieces")[0]:
+            raise LadingError("some chunks have no place in any shard", "report this as a bug; nothing was released")
+        tables.view("chunks", chunks)
+        shards = tuple(row[0] for row in tables.rows("SELECT DISTINCT lower(hex(shard)) FROM chunks ORDER BY 1"))
+    return ReleaseIndex(describe(files, file_rows), describe(chunks, chunk_rows), shards)
+
+
+def _places(tables: Tables, work: WorkDir, parent: ParentIndex | None) -> None:
+    """One place for each chunk: a new one before the parent's, then the first in a stable order."""
+    columns = "chunk_sha256, shard, frame_offset, frame_length, inner_offset"
+    sources = []
+    if list(work.root.glob(work.placements().name)):
+        sources.append(f"SELECT 0 AS age, {columns} FROM read_parquet({literal(work.placements())})")
+    if parent is not None:
+        sources.append(f"SELECT 1 AS age, {columns} FROM read_parquet({literal(parent.chunks)})")
+    if not sources:
+        sources.append(f"SELECT 0 AS age, ''::BLOB AS chunk_sha256, ''::BLOB AS shard, 0::BIGINT AS frame_offset, "
+                       "0::BIGINT AS frame_length, 0::BIGINT AS inner_offset WHERE false")
+    tables.run(
+        f"CREATE TABLE places AS SELECT chunk_sha256, unnest(place) FROM (SELECT chunk_sha256, "
+        "arg_min({'shard': shard, 'frame_offset': frame_offset, 'frame_length': frame_length, "
+        "'inner_offset': inner_offset}, (age, shard, frame_offset)) AS place "
+        f"FROM ({' UNION ALL '.join(sources)}) GROUP BY chunk_sha256)"
+    )
+
+
+def _label_columns(tables: Tables, labels: Path | None) -> list[str]:
+    """Name the labels as table `labels` and return its columns but `path`."""
+    if labels is None:
+        return []
+    tables.run(f"CREATE TABLE labels AS SELECT * FROM {_reader(labels)}") if labels.exists() else _missing(labels)
+    names = [row[0] for row in tables.rows("SELECT column_name FROM (DESCRIBE labels)")]
+    if "path" not in names:
+        raise SourceError(f"{labels} has no column 'path'", f"it has {', '.join(names)}: rename one")
+    taken = sorted(set(names) & (set(FILE_COLUMNS) - {"path"}))
+    if taken:
+        raise SourceError(f"{labels} has columns of the index itself: {', '.join(taken)}", "rename them")
+    _refuse_rows(tables, labels, "names a path twice", "SELECT path FROM labels GROUP BY path HAVING count(*) > 1")
+    _refuse_rows(tables, labels, "names a path that is not in the source",
+                 "SELECT path FROM labels ANTI JOIN entries USING (path)")
+    return [name for name in names if name != "path"]
+
+
+def _refuse_rows(tables: Tables, labels: Path, what: str, query: str) -> None:
+    found: list[Any] = [row[0] for row in tables.rows(f"{query} ORDER BY path LIMIT 3")]
+    if found:
+        raise SourceError(f"{labels} {what}: {', '.join(map(repr, found))}", "mend the labels file")
+
+
+def _missing(labels: Path) -> None:
+    raise UsageError(f"there is no labels file {labels}", "check the path")
+
+
+def _reader(labels: Path) -> str:
+    readers = {
+        ".csv": "read_csv({}, header = true)",
+        ".jsonl": "read_ndjson({})",
+        ".ndjson": "read_ndjson({})",
+        ".parquet": "read_parquet({})",
+    }
+    reader = readers.get(labels.suffix.lower())
+    if reader is None:
+        raise UsageError(f"labels in {labels.name!r} are of an unknown kind", "give a .csv, .jsonl or .parquet file")
+    return reader.format(literal(labels))
+
+

@@ -1,0 +1,153 @@
+"""Pack: write one planned shard from the source files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tarfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lading.errors import SourceError
+from lading.frames import FrameCompressor
+from lading.manifest import Compression
+from lading.parallel import cores
+from lading.shard import Member, ShardWriter
+from lading.tables import NdjsonWriter, Tables, literal
+from tasks.work import WorkDir
+
+PLACEMENT_COLUMNS = {
+    "chunk_sha256": "VARCHAR",
+    "length": "BIGINT",
+    "frame_offset": "BIGINT",
+    "frame_length": "BIGINT",
+    "inner_offset": "BIGINT",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PackedShard:
+    """A shard on disk that waits for its upload: sizes in bytes, SHA-256 in hex, kind `base` or `delta`."""
+
+    path: Path
+    sha256: str
+    size: int
+    raw_size: int
+    frames: int
+    kind: str
+
+
+class _Row(NamedTuple):
+    member_no: int
+    path: str
+    kind: str
+    size: int
+    mode: int
+    mtime: int
+    target: str
+    source: str | None
+    chunk_offset: int
+    length: int
+    chunk_sha256: bytes
+
+
+def pack_shard(
+    source: Path, work: WorkDir, shard_no: int, kind: str, compression: Compression, threads: int | None = None
+) -> PackedShard:
+    """Pack shard `shard_no` of the plan into the work folder, and note where its chunks lie.
+
+    Every chunk is hashed again as it is read: raises SourceError if a file is no longer what was planned.
+    """
+    threads = threads or cores()
+    partial = work.shards / f"{shard_no:06d}.partial"
+    with (
+        ThreadPoolExecutor(threads, thread_name_prefix="zstd") as pool,
+        partial.open("wb", buffering=1024 * 1024) as file,
+        ShardWriter(file, FrameCompressor(compression.level), pool, pending_frames=4 * threads) as writer,
+    ):
+        for _, rows in groupby(_planned(work, shard_no), key=lambda row: row.member_no):
+            _add(writer, source, rows)
+        finished = writer.finish()
+    path = work.shards / f"{finished.sha256}.tar.zst"
+    partial.replace(path)
+    _save_placements(work, shard_no, finished.sha256, writer)
+    return PackedShard(path, finished.sha256, finished.size, finished.raw_size, finished.frames, kind)
+
+
+def _planned(work: WorkDir, shard_no: int) -> Iterator[_Row]:
+    with Tables() as tables:
+        tables.view("members", work.members)
+        yield from map(
+            _Row._make,
+            tables.rows(
+                "SELECT member_no, path, kind, size, mode, mtime, target, source, chunk_offset, length, chunk_sha256 "
+                "FROM members WHERE shard_no = ? ORDER BY member_no, chunk_offset",
+                shard_no,
+            ),
+        )
+
+
+def _add(writer: ShardWriter, source: Path, rows: Iterator[_Row]) -> None:
+    row = next(rows)
+    member = Member(row.path, row.kind.encode(), row.size, row.mode, row.mtime, row.target)
+    if row.source is None or row.kind != tarfile.REGTYPE.decode():
+        writer.add_entry(member)
+        return
+    second = next(rows, None)
+    whole = row.length == row.size and row.path == row.source
+    with _open(source, row.source) as file:
+        if whole and second is None and not row.chunk_offset:
+            writer.add_small(member, _read(file, row), row.chunk_sha256)
+        else:
+            pieces = [row] if second is None else [row, second, *rows]
+            writer.add_large(member, ((piece.chunk_sha256, _read(file, piece)) for piece in pieces))
+
+
+def _open(source: Path, path: str) -> Any:
+    try:
+        return open(os.open(os.path.join(source, path), os.O_RDONLY | os.O_NOFOLLOW), "rb", buffering=0)  # noqa: PTH118, PTH123, SIM115
+    except OSError as error:
+        raise SourceError(
+            f"{path!r} cannot be read any more ({error.strerror})", "release when nothing writes there"
+        ) from error
+
+
+def _read(file: Any, piece: _Row) -> bytes:
+    """Read one chunk and check that it is the planned one."""
+    data = os.pread(file.fileno(), piece.length, piece.chunk_offset)
+    while len(data) < piece.length:
+        more = os.pread(file.fileno(), piece.length - len(data), piece.chunk_offset + len(data))
+        if not more:
+            break
+        data += more
+    if hashlib.sha256(data).digest() != piece.chunk_sha256:
+        raise SourceError(f"{piece.source!r} changed during the release", "release when nothing writes there")
+    return data
+
+
+def _save_placements(work: WorkDir, shard_no: int, sha256: str, writer: ShardWriter) -> None:
+    table = work.placements(shard_no)
+    listing = table.with_suffix(".ndjson")
+    with NdjsonWriter(listing) as rows:
+        for placement in writer.placements:
+            rows.write(
+                {
+                    "chunk_sha256": placement.chunk_sha256.hex(),
+                    "length": placement.length,
+                    "frame_offset": placement.frame_offset,
+                    "frame_length": placement.frame_length,
+                    "inner_offset": placement.inner_offset,
+                }
+            )
+    with Tables() as tables:
+        tables.load("placed", listing, PLACEMENT_COLUMNS)
+        tables.save(
+            f"SELECT unhex(chunk_sha256) AS chunk_sha256, length, unhex({literal(sha256)}) AS shard, frame_offset, "
+            "frame_length, inner_offset FROM placed",
+            table,
+        )
+    listing.unlink()

@@ -1,0 +1,189 @@
+"""Plan: what is new, and which shard it goes to. Computed by DuckDB over tables, in bounded memory.
+
+A base release packs every entry, so that the tars of its shards restore the source tree: a file whose content came
+before becomes a link entry to it. A delta release packs what the parent's shards do not hold: new and mostly changed
+files whole, single new chunks of a large file under `.lading/chunks/`.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from lading.shard import CHUNK_MEMBER_PREFIX
+from lading.tables import Tables, literal
+from tasks.work import WorkDir
+
+SHARD_BYTES = 256 * 1024 * 1024
+"""Raw size at which a shard is full."""
+
+LONE_FILE_BYTES = 128 * 1024 * 1024
+"""A file of this size or more gets a shard of its own, so that no other shard is above SHARD_BYTES + this."""
+
+MOSTLY_CHANGED = 0.9
+"""Share of new bytes from which a large file is stored whole again, as a plain tar member."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be packed, and what changed against the parent. Sizes in raw bytes."""
+
+    kind: str
+    shards: int
+    files: int
+    bytes: int
+    chunks: int
+    new_chunks: int
+    new_bytes: int
+    reused_bytes: int
+    added: int
+    modified: int
+    removed: int
+
+
+@dataclass(frozen=True, slots=True)
+class ParentIndex:
+    """The parent release's index files on disk."""
+
+    files: Path
+    chunks: Path
+
+
+def plan(work: WorkDir, parent: ParentIndex | None, *, full: bool) -> Plan:
+    """Write `work.members` and return the plan.
+
+    `parent` is the release to compare with, None for the first one; `full` packs everything even so.
+    """
+    delta = parent is not None and not full
+    with Tables(spill=work.spill) as tables:
+        tables.view("entries", work.entries)
+        tables.view("pieces", work.pieces)
+        _parent_views(tables, parent)
+        tables.run(_DELTA_ITEMS if delta else _BASE_ITEMS)
+        tables.run(_MEMBERS)
+        tables.save(_PIECES_OF_MEMBERS if delta else _PIECES_OF_FILES, work.members)
+        shards = tables.row("SELECT count(DISTINCT shard_no) FROM members")[0]
+        files, size, chunks = tables.row(
+            "SELECT count(*) FILTER (type = 'file'), coalesce(sum(size), 0)::BIGINT, (SELECT count(*) FROM pieces) "
+            "FROM entries"
+        )
+        new_chunks, new_bytes = tables.row(
+            "SELECT count(*), coalesce(sum(length), 0)::BIGINT FROM "
+            f"(SELECT DISTINCT chunk_sha256, length FROM read_parquet({literal(work.members)}) WHERE length > 0)"
+        )
+        added, modified, removed = tables.row(_CHANGES)
+    return Plan(
+        kind="delta" if delta else "base",
+        shards=shards,
+        files=files,
+        bytes=size,
+        chunks=chunks,
+        new_chunks=new_chunks,
+        new_bytes=new_bytes,
+        reused_bytes=max(0, size - new_bytes),
+        added=added,
+        modified=modified,
+        removed=removed,
+    )
+
+
+def _parent_views(tables: Tables, parent: ParentIndex | None) -> None:
+    if parent is None:
+        tables.run("CREATE TABLE parent_files (path VARCHAR, type VARCHAR, target VARCHAR, sha256 BLOB)")
+        tables.run("CREATE TABLE known (chunk_sha256 BLOB)")
+        return
+    tables.view("parent_files", parent.files)
+    tables.run(f"CREATE VIEW known AS SELECT DISTINCT chunk_sha256 FROM read_parquet({literal(parent.chunks)})")
+
+
+# Every statement below yields `items`: path, kind (tar type), source (file to read), seq and chunk_offset of its first
+# chunk (NULL: all chunks), size, mode, mtime, target.
+
+_REGULAR = tarfile.REGTYPE.decode()
+_LINK = tarfile.LNKTYPE.decode()
+_SYMLINK = tarfile.SYMTYPE.decode()
+_DIRECTORY = tarfile.DIRTYPE.decode()
+
+_BASE_ITEMS = f"""
+CREATE TABLE items AS
+WITH content AS (
+    -- A link shares its target's mode, so only files of one mode may be linked.
+    SELECT *, first_value(path) OVER (PARTITION BY sha256, mode ORDER BY path) AS first_path
+    FROM entries WHERE type = 'file' AND size > 0
+)
+SELECT path, CASE WHEN path = first_path THEN '{_REGULAR}' ELSE '{_LINK}' END AS kind,
+       path AS source, NULL::INTEGER AS only_seq, CASE WHEN path = first_path THEN size ELSE 0 END AS size,
+       mode, mtime, CASE WHEN path = first_path THEN '' ELSE first_path END AS target
+FROM content
+UNION ALL
+SELECT path, CASE type WHEN 'symlink' THEN '{_SYMLINK}' WHEN 'dir' THEN '{_DIRECTORY}' ELSE '{_REGULAR}' END,
+       NULL, NULL, 0, mode, mtime, coalesce(target, '')
+FROM entries WHERE type <> 'file' OR size = 0
+"""
+
+_DELTA_ITEMS = f"""
+CREATE TABLE items AS
+WITH content AS (
+    SELECT min(path) AS path, sha256, any_value(size) AS size, arg_min(mode, path) AS mode, arg_min(mtime, path) AS mtime
+    FROM entries WHERE type = 'file' AND size > 0 GROUP BY sha256
+),
+new_pieces AS (
+    SELECT c.path, c.sha256, p.seq, p.length, p.chunk_sha256
+    FROM content c JOIN pieces p USING (path) ANTI JOIN known USING (chunk_sha256)
+),
+whole AS (
+    SELECT c.* FROM content c JOIN (SELECT path, sum(length) AS new_bytes FROM new_pieces GROUP BY path) n USING (path)
+    WHERE n.new_bytes >= {MOSTLY_CHANGED} * c.size
+),
+single AS (
+    SELECT chunk_sha256, min((path, seq)) AS place, any_value(length) AS length FROM new_pieces
+    WHERE chunk_sha256 NOT IN (SELECT chunk_sha256 FROM pieces SEMI JOIN whole USING (path))
+    GROUP BY chunk_sha256
+)
+SELECT path, '{_REGULAR}' AS kind, path AS source, NULL::INTEGER AS only_seq, size, mode, mtime, '' AS target FROM whole
+UNION ALL
+SELECT '{CHUNK_MEMBER_PREFIX}' || lower(hex(chunk_sha256)), '{_REGULAR}', place[1], place[2], length, 420, 0, ''
+FROM single
+"""
+
+# A lone file comes first, so that a link to it comes later. The others fill shards in the order of their paths; what a
+# member takes is estimated, for balance only.
+_MEMBERS = f"""
+CREATE TABLE members AS
+WITH placed AS (
+    SELECT *, coalesce(source, path) AS sort_path, size >= {LONE_FILE_BYTES} AS lone,
+           512 + (size + 511) // 512 * 512 AS raw_size
+    FROM items
+),
+summed AS (
+    SELECT *, sum(CASE WHEN lone THEN 0 ELSE raw_size END) OVER (ORDER BY sort_path, only_seq, path) - raw_size AS before,
+           sum(lone::INTEGER) OVER (ORDER BY sort_path, only_seq, path) AS lone_no,
+           count(*) FILTER (lone) OVER () AS lone_count
+    FROM placed
+),
+numbered AS (
+    SELECT *, CASE WHEN lone THEN lone_no - 1 ELSE lone_count + before // {SHARD_BYTES} END AS bucket FROM summed
+)
+SELECT dense_rank() OVER (ORDER BY bucket) - 1 AS shard_no,
+       row_number() OVER (ORDER BY bucket, sort_path, only_seq, path) - 1 AS member_no,
+       path, kind, source, only_seq, size, mode, mtime, target
+FROM numbered
+"""
+
+_MEMBER_ROWS = """
+SELECT m.shard_no::INTEGER AS shard_no, m.member_no::BIGINT AS member_no, m.path, m.kind, m.size, m.mode, m.mtime,
+       m.target, m.source, p.chunk_offset, coalesce(p.length, 0) AS length, p.chunk_sha256
+FROM members m LEFT JOIN pieces p ON {join}
+ORDER BY m.member_no, p.seq
+"""
+
+_PIECES_OF_FILES = _MEMBER_ROWS.format(join="m.source = p.path AND m.size > 0")
+_PIECES_OF_MEMBERS = _MEMBER_ROWS.format(join="m.source = p.path AND (m.only_seq IS NULL OR m.only_seq = p.seq)")
+
+_CHANGES = """
+SELECT count(*) FILTER (o.path IS NULL), count(*) FILTER (n.path IS NOT NULL AND o.path IS NOT NULL AND
+           (n.type <> o.type OR n.sha256 IS DISTINCT FROM o.sha256 OR n.target IS DISTINCT FROM o.target)),
+       count(*) FILTER (n.path IS NULL)
+FROM entries n FULL JOIN parent_files o USING (path)
+"""

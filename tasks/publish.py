@@ -1,0 +1,162 @@
+"""Publish: the index, then the signed manifest that makes the release visible, then `latest`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from lading.errors import ConflictError, NotFoundError
+from lading.index import IndexFile
+from lading.manifest import (
+    Chunking,
+    Compression,
+    Delta,
+    Index,
+    IndexObject,
+    Manifest,
+    Shard,
+    Totals,
+)
+from lading.names import MANIFEST, SIGNATURE, latest_key, release_key
+from lading.objectstore import Bucket
+from lading.signing import sign
+from tasks.build_index import ReleaseIndex
+from tasks.card import DatasetCard
+from tasks.pack import PackedShard
+from tasks.parent import read_latest
+from tasks.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A visible release: its manifest's SHA-256 in hex, and the bytes of all shards that it refers to."""
+
+    dataset: str
+    version: str
+    manifest_sha256: str
+    stored_bytes: int
+
+
+def index_key(dataset: str, version: str, index: IndexFile) -> str:
+    """Key of an index file. It holds a part of the file's hash: of two runs that race for one version, neither can
+    overwrite what the winner's manifest refers to."""
+    stem, suffix = index.path.name.split(".", 1)
+    return release_key(dataset, version, f"{stem}.{index.sha256[:16]}.{suffix}")
+
+
+def build_manifest(
+    *,
+    dataset: str,
+    version: str,
+    parent: Manifest | None,
+    created_at: datetime,
+    card: DatasetCard,
+    plan: Plan,
+    shards: list[PackedShard],
+    index: ReleaseIndex,
+    chunking: Chunking,
+    compression: Compression,
+) -> Manifest:
+    """The manifest of a release. `shards` are the new ones; the parent's are kept where the index refers to them."""
+    new = [
+        Shard.model_validate(
+            {"key": f"{dataset}/shards/{s.sha256}.tar.zst", "size": s.size, "sha256": s.sha256, "kind": s.kind}
+        )
+        for s in shards
+    ]
+    old = list(parent.files) if parent else []
+    # A base release keeps shards that hold nothing but links or empty entries: they are a part of its tree.
+    wanted = set(index.shards) | ({shard.sha256 for shard in new} if plan.kind == "base" else set())
+    by_hash = {shard.sha256: shard for shard in [*old, *new] if shard.sha256 in wanted}
+
+    def index_object(file: IndexFile) -> IndexObject:
+        return IndexObject(key=index_key(dataset, version, file), size=file.size, sha256=file.sha256, rows=file.rows)
+
+    return Manifest(
+        dataset=dataset,
+        version=version,
+        parent=parent.version if parent else None,
+        created_at=created_at,
+        title=card.title,
+        license=card.license,
+        labels=card.labels,
+        sources=card.sources,
+        files=tuple(by_hash.values()),
+        index=Index(files=index_object(index.files), chunks=index_object(index.chunks)),
+        totals=Totals(
+            files=plan.files,
+            bytes=plan.bytes,
+            chunks=plan.chunks,
+            stored_bytes=sum(shard.size for shard in by_hash.values()),
+        ),
+        delta=Delta(
+            from_=parent.version if parent else None,
+            added=plan.added,
+            modified=plan.modified,
+            removed=plan.removed,
+            new_bytes=plan.new_bytes,
+            reused_bytes=plan.reused_bytes,
+        ),
+        chunking=chunking,
+        compression=compression,
+    )
+
+
+def publish(bucket: Bucket, manifest: Manifest, index: ReleaseIndex, key: Ed25519PrivateKey) -> Published:
+    """Store the index, the signature and last the manifest, which makes the release visible.
+
+    Raises ConflictError if another release of this version is there. The same release again is no error: so a run that
+    was killed can be repeated.
+    """
+    data = manifest.to_bytes()
+    for entry, file in ((manifest.index.files, index.files), (manifest.index.chunks, index.chunks)):
+        bucket.upload(file.path, entry.key, entry.sha256)
+    _put_once(bucket, manifest, MANIFEST, data)
+    # Ed25519 is deterministic, so whoever repeats this writes the same bytes.
+    _put_once(bucket, manifest, SIGNATURE, sign(data, key))
+    return Published(
+        manifest.dataset, manifest.version, hashlib.sha256(data).hexdigest(), manifest.totals.stored_bytes
+    )
+
+
+def _put_once(bucket: Bucket, manifest: Manifest, name: str, data: bytes) -> None:
+    key = release_key(manifest.dataset, manifest.version, name)
+    try:
+        bucket.put_if_absent(key, data)
+    except ConflictError:
+        if bucket.get(key) != data:
+            raise ConflictError(
+                f"release {manifest.version!r} of dataset {manifest.dataset!r} exists already",
+                "give another --version: a release never changes",
+            ) from None
+
+
+def promote(bucket: Bucket, dataset: str, version: str) -> bool:
+    """Make `version` the dataset's latest by compare-and-swap; returns False if it is already.
+
+    Raises NotFoundError if the release is not there, ConflictError if somebody else promotes at the same moment.
+    """
+    try:
+        manifest = bucket.get(release_key(dataset, version, MANIFEST))
+    except NotFoundError:
+        raise NotFoundError(
+            f"dataset {dataset!r} has no release {version!r}", "list the releases with 'lading ls'"
+        ) from None
+    digest = hashlib.sha256(manifest).hexdigest()
+    latest = read_latest(bucket, dataset)
+    if latest and (latest.version, latest.manifest_sha256) == (version, digest):
+        return False
+    document = {"manifest_sha256": digest, "version": version}
+    data = json.dumps(document, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+    try:
+        bucket.swap(latest_key(dataset), data, latest.etag if latest else None)
+    except ConflictError:
+        raise ConflictError(
+            f"somebody else promoted a release of {dataset!r} at the same moment",
+            f"look at it, then run 'lading promote {dataset} {version}'",
+        ) from None
+    return True

@@ -1,0 +1,152 @@
+"""Scan: what the source tree holds, without reading any file."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from lading.errors import SourceError
+from lading.tables import NdjsonWriter, Tables
+
+RESERVED = ".lading"
+"""Top-level name that the format keeps for itself, in shards and in a pulled folder."""
+
+ENTRY_COLUMNS = {
+    "path": "VARCHAR",
+    "type": "VARCHAR",
+    "target": "VARCHAR",
+    "size": "BIGINT",
+    "mode": "INTEGER",
+    "mtime": "BIGINT",
+    "mtime_ns": "BIGINT",
+    "inode": "UBIGINT",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ScanSummary:
+    """What was found: numbers of files and other entries, bytes in files, and warnings for people."""
+
+    files: int
+    entries: int
+    bytes: int
+    warnings: tuple[str, ...]
+
+
+def scan(source: Path, table: Path) -> ScanSummary:
+    """Walk `source` and write its entries to the Parquet file `table`, sorted by path.
+
+    Raises SourceError for a missing or empty source, names that are not UTF-8, special files, and links that lead out
+    of the tree. Names that differ by case or Unicode form only are reported as warnings.
+    """
+    source = check_source(source)
+    listing = table.with_suffix(".ndjson")
+    with NdjsonWriter(listing) as rows:
+        for entry in walk(source):
+            rows.write(entry)
+    with Tables(spill=table.parent / "spill") as tables:
+        tables.load("listing", listing, ENTRY_COLUMNS)
+        tables.save("SELECT * FROM listing ORDER BY path", table)
+        tables.view("entries", table)
+        files, entries, size = tables.row(
+            "SELECT count(*) FILTER (type = 'file'), count(*), coalesce(sum(size), 0)::BIGINT FROM entries"
+        )
+        colliding = tables.rows(
+            "SELECT min(path), max(path) FROM entries GROUP BY lower(nfc_normalize(path)) HAVING count(*) > 1 "
+            "ORDER BY 1 LIMIT 10"
+        )
+        warnings = tuple(f"{one!r} and {other!r} are one name on some file systems" for one, other in colliding)
+    listing.unlink()
+    if not files:
+        raise SourceError(f"there are no files in {source}", "check the path")
+    return ScanSummary(files, entries, size, warnings)
+
+
+def check_source(source: Path) -> Path:
+    """Return the absolute path of an existing folder, else raise SourceError."""
+    if not source.exists():
+        raise SourceError(f"there is no folder {source}", "check the path")
+    if not source.is_dir():
+        raise SourceError(f"{source} is not a folder", "give the folder that holds the files")
+    return source.resolve()
+
+
+def walk(source: Path) -> Iterator[dict[str, Any]]:
+    """Yield a row for each file, symbolic link and empty directory below `source`."""
+    pending = [("", str(source))]
+    while pending:
+        prefix, folder = pending.pop()
+        try:
+            with os.scandir(folder) as found:
+                children = list(found)
+        except PermissionError:
+            raise SourceError(f"{folder} cannot be read", "check its permissions") from None
+        except FileNotFoundError:
+            raise SourceError(f"{folder} vanished during the scan", "release when nothing writes there") from None
+        if not children and prefix:
+            yield _row(prefix, "dir", os.stat(folder, follow_symlinks=False))
+        for child in children:
+            path = f"{prefix}/{child.name}" if prefix else child.name
+            _check_name(path, child.name, at_top=not prefix)
+            if child.is_dir(follow_symlinks=False):
+                pending.append((path, child.path))
+            else:
+                yield _entry(path, child)
+
+
+def _entry(path: str, child: os.DirEntry[str]) -> dict[str, Any]:
+    try:
+        status = child.stat(follow_symlinks=False)
+        if stat.S_ISREG(status.st_mode):
+            return _row(path, "file", status, size=status.st_size)
+        if stat.S_ISLNK(status.st_mode):
+            target = os.readlink(child.path)
+            _check_link(path, target)
+            return _row(path, "symlink", status, target=target)
+    except FileNotFoundError:
+        raise SourceError(f"{path!r} vanished during the scan", "release when nothing writes there") from None
+    raise SourceError(
+        f"{path!r} is a device, socket or pipe", "a release holds files, links and folders only: remove it"
+    )
+
+
+def _row(path: str, kind: str, status: os.stat_result, size: int = 0, target: str | None = None) -> dict[str, Any]:
+    return {
+        "path": path,
+        "type": kind,
+        "target": target,
+        "size": size,
+        "mode": stat.S_IMODE(status.st_mode) & 0o777,
+        "mtime": max(0, int(status.st_mtime)),
+        "mtime_ns": status.st_mtime_ns,
+        "inode": status.st_ino,
+    }
+
+
+def _check_name(path: str, name: str, at_top: bool) -> None:
+    if at_top and name == RESERVED:
+        raise SourceError(f"the source has a top-level {RESERVED!r}", "remove or rename it: Lading keeps its own there")
+    _check_utf8(path, "a name")
+
+
+def _check_link(path: str, target: str) -> None:
+    """Refuse a link whose target is absolute or may climb out of the tree.
+
+    `..` is allowed at the beginning only: behind a name that is itself a link, it would lead to where that link leads.
+    """
+    parts = PurePosixPath(target).parts
+    climbs = next((count for count, part in enumerate(parts) if part != ".."), len(parts))
+    if target.startswith("/") or ".." in parts[climbs:] or climbs > path.count("/"):
+        raise SourceError(f"the link {path!r} may lead out of the source, to {target!r}", "remove it or copy the file")
+    _check_utf8(target, f"the target of the link {path!r}")
+
+
+def _check_utf8(text: str, what: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise SourceError(f"{what} is not UTF-8: {text!r}", "rename it") from None

@@ -1,0 +1,26 @@
+"""Upload: a shard or an index file to its immutable key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lading.names import shard_key
+from lading.objectstore import Bucket
+from tasks.pack import PackedShard
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What was stored: its size in bytes, and whether bytes were sent or the object was there already."""
+
+    key: str
+    size: int
+    sent: bool
+
+
+def upload_shard(bucket: Bucket, dataset: str, shard: PackedShard) -> Upload:
+    """Store a packed shard unless it is there already, and free its place on disk."""
+    key = shard_key(dataset, shard.sha256)
+    sent = bucket.upload(shard.path, key, shard.sha256)
+    shard.path.unlink()
+    return Upload(key, shard.size, sent)
