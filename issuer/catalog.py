@@ -1,0 +1,149 @@
+"""What is released: reads `latest.json` and manifests from the object store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lading import manifest, names
+from lading.errors import BadNameError, IntegrityError, NotFoundError, StorageError
+from lading.manifest import Manifest
+from lading.objectstore import Bucket
+
+CACHED_RELEASES = 256
+"""Releases kept in memory. A manifest is some 150 bytes per shard: a thousand shards make 150 KB."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """An object of a release: key, stored size in bytes and SHA-256 in hex where known."""
+
+    key: str
+    size: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A release: its manifest, and every object that a reader of it needs."""
+
+    manifest: Manifest
+    manifest_sha256: str
+    files: tuple[FileFacts, ...]
+
+
+class ReleaseCatalog(Protocol):
+    """What the issuer needs to know of releases. Every method raises StorageError when the store fails."""
+
+    def latest(self, dataset: str) -> str | None:
+        """The promoted version, or None if there is none. Raises IntegrityError if it cannot be trusted."""
+
+    def release(self, dataset: str, version: str) -> Release | None:
+        """A release, or None if there is none. Raises IntegrityError if its manifest is not valid."""
+
+    def versions(self, dataset: str) -> list[str]:
+        """All complete releases, by name."""
+
+    def datasets(self) -> list[str]:
+        """All names at the root of the bucket that a dataset may have."""
+
+
+class StoreCatalog:
+    """The catalog of a bucket. Releases are immutable and are kept in memory, the least recently used go first."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._releases: OrderedDict[str, Release] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def latest(self, dataset: str) -> str | None:
+        """The promoted version, checked against the manifest's hash that the promotion recorded."""
+        try:
+            data = self._bucket.get(names.latest_key(dataset))
+        except NotFoundError:
+            return None
+        try:
+            document = json.loads(data)
+            version, sha256 = names.check_version(document["version"]), document["manifest_sha256"]
+        except (ValueError, KeyError, TypeError, BadNameError) as error:
+            raise IntegrityError(f"{names.latest_key(dataset)} is not valid", "promote a release again") from error
+        release = self.release(dataset, version)
+        if release is None or release.manifest_sha256 != sha256:
+            raise IntegrityError(
+                f"{names.latest_key(dataset)} does not match the manifest of {version}", "promote a release again"
+            )
+        return version
+
+    def release(self, dataset: str, version: str) -> Release | None:
+        """A release, from memory or from the store."""
+        key = names.release_key(dataset, version, names.MANIFEST)
+        with self._lock:
+            known = self._releases.get(key)
+            if known is not None:
+                self._releases.move_to_end(key)
+                return known
+        try:
+            data = self._bucket.get(key)
+            signature = self._bucket.get(names.release_key(dataset, version, names.SIGNATURE))
+        except NotFoundError:
+            return None
+        release = _release(dataset, version, data, signature)
+        with self._lock:
+            self._releases[key] = release
+            while len(self._releases) > CACHED_RELEASES:
+                self._releases.popitem(last=False)
+        return release
+
+    def versions(self, dataset: str) -> list[str]:
+        """The versions that have a manifest."""
+        prefix, end = names.release_prefix(dataset), f"/{names.MANIFEST}"
+        keys = (item.key for item in self._bucket.list(prefix) if item.key.endswith(end))
+        return sorted(key[len(prefix) : -len(end)] for key in keys)
+
+    def datasets(self) -> list[str]:
+        """The top folders of the bucket."""
+        found = []
+        try:
+            pages = self._bucket.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket.name, Delimiter="/"
+            )
+            for page in pages:
+                found += [item["Prefix"].rstrip("/") for item in page.get("CommonPrefixes", [])]
+        except (ClientError, BotoCoreError) as error:
+            raise StorageError(f"the object store did not list its datasets: {error}", "try again") from error
+        return sorted(name for name in found if _is_dataset(name))
+
+
+def _release(dataset: str, version: str, data: bytes, signature: bytes) -> Release:
+    parsed = manifest.parse(data)
+    if (parsed.dataset, parsed.version) != (dataset, version):
+        raise IntegrityError(
+            f"the manifest of {dataset}@{version} says that it is {parsed.dataset}@{parsed.version}",
+            "release it again under its own name",
+        )
+    sha256 = hashlib.sha256(data).hexdigest()
+    stored: list[Any] = [*parsed.files, parsed.index.files, parsed.index.chunks]
+    files = (
+        *(FileFacts(item.key, item.size, item.sha256) for item in stored),
+        FileFacts(names.release_key(dataset, version, names.MANIFEST), len(data), sha256),
+        FileFacts(
+            names.release_key(dataset, version, names.SIGNATURE),
+            len(signature),
+            hashlib.sha256(signature).hexdigest(),
+        ),
+    )
+    return Release(parsed, sha256, files)
+
+
+def _is_dataset(name: str) -> bool:
+    try:
+        names.check_dataset(name)
+    except BadNameError:
+        return False
+    return True
