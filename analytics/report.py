@@ -1,0 +1,574 @@
+"""The weekly report: one self-contained HTML page, and `report.json` with the same figures.
+
+`build_report` reads, `render_html` and `report_json` are pure, `write_report` writes. Everything that comes from a log is
+untrusted text: the template escapes it, and the page forbids itself scripts and any outside resource.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import jinja2
+from markupsafe import Markup
+
+from analytics import charts, codes, formats
+from analytics.cost import CostLine, cost_lines, egress_cost, request_cost, storage_cost
+from analytics.periods import Period
+from analytics.prices import Prices
+from analytics.usage import (
+    UNKNOWN,
+    DataQuality,
+    Interrupted,
+    Issued,
+    PeriodUsage,
+    Refused,
+    RefusedOnDay,
+    Usage,
+)
+
+JSON_SCHEMA = "lading-report/1"
+TABLE_ROWS = 20
+"""Rows of a table on the page; the rest is folded into one row."""
+
+JSON_ROWS = 1000
+BAR_ROWS = 8
+HOURLY_DAYS = 14
+"""Up to this many days, the page shows requests by hour; beyond it by day."""
+
+_OTHER_COLOR = charts.MAX_SERIES - 1
+_OUTCOME_COLORS = {"served": 0, "refused": 1, "failed": 3}
+_GROUP_COLORS = {"access": 1, "limits": 4, "request": 2, "failure": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of a table: traffic of a group and its cost in US dollars. `folded` marks the sum of all further groups."""
+
+    usage: Usage
+    cost: Decimal
+    stored_bytes: int | None = None
+    folded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All figures of a period. Money is in US dollars at list prices; rows are ordered by bytes, most first."""
+
+    period: Period
+    generated_at: datetime
+    prices: Prices
+    total: Usage
+    previous: Usage
+    lines: tuple[CostLine, ...]
+    cost: Decimal
+    s3_cost: Decimal
+    cloudfront_cost: Decimal
+    datasets: tuple[Row, ...]
+    versions: tuple[Row, ...]
+    users: tuple[Row, ...]
+    projects: tuple[Row, ...]
+    details: tuple[Row, ...]
+    days: tuple[Usage, ...]
+    hours: tuple[Usage, ...]
+    days_by_dataset: tuple[Usage, ...]
+    caches: tuple[Usage, ...]
+    clients: tuple[Usage, ...]
+    refused: tuple[Refused, ...]
+    refused_by_day: tuple[RefusedOnDay, ...]
+    issued: tuple[Issued, ...]
+    interrupted: tuple[Interrupted, ...]
+    time_to_first_byte: tuple[float, float] | None
+    quality: DataQuality
+    unattributed: Usage
+
+    @property
+    def complete(self) -> bool:
+        """Whether the period was over when the report was made."""
+        return self.generated_at >= self.period.end
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenReport:
+    """Where a report was written."""
+
+    html: Path
+    json: Path
+
+
+def build_report(
+    connection: duckdb.DuckDBPyConnection,
+    period: Period,
+    prices: Prices,
+    *,
+    stored_bytes: Mapping[str, int] | None = None,
+    now: datetime | None = None,
+) -> Report:
+    """Read and price everything that the report shows; the connection may be read-only.
+
+    `stored_bytes` is what each dataset keeps in the object store; without it the cost has no storage. `now` (UTC) is the
+    time of making: of a period that is not over, only the days until then are priced.
+    """
+    generated_at = now or datetime.now(UTC)
+    days = period.elapsed_days(generated_at)
+    previous = PeriodUsage(connection, period.before()).total()
+    usage = PeriodUsage(connection, period)
+    total = usage.total()
+    lines = cost_lines(
+        prices,
+        requests=total.requests,
+        origin_requests=total.origin_requests,
+        bytes_sent=total.bytes_sent,
+        stored_bytes=None if stored_bytes is None else sum(stored_bytes.values()),
+        days=days,
+    )
+    details = usage.by("dataset_version_user")
+
+    def priced(rows: Iterable[Usage]) -> tuple[Row, ...]:
+        return tuple(Row(row, delivery_cost(prices, row)) for row in rows)
+
+    return Report(
+        period=period,
+        generated_at=generated_at,
+        prices=prices,
+        total=total,
+        previous=previous,
+        lines=tuple(lines),
+        cost=sum((line.amount for line in lines), Decimal(0)),
+        s3_cost=egress_cost(prices.s3.egress_tiers, total.bytes_sent, days),
+        cloudfront_cost=egress_cost(prices.cloudfront.egress_tiers, total.bytes_sent, days),
+        datasets=_with_storage(priced(usage.by("dataset")), prices, stored_bytes, days),
+        versions=priced(usage.by("version")),
+        users=priced(usage.by("user")),
+        projects=priced(usage.by("project")),
+        details=priced(details),
+        days=_every(usage.by("day"), [day.isoformat() for day in period.all_days]),
+        hours=_every(usage.by("hour"), _hours(period)),
+        days_by_dataset=tuple(usage.by("day_dataset")),
+        caches=tuple(usage.by("cache")),
+        clients=tuple(usage.by("client")),
+        refused=tuple(usage.refused()),
+        refused_by_day=tuple(usage.refused_by_day()),
+        issued=tuple(usage.issued()),
+        interrupted=tuple(usage.interrupted()),
+        time_to_first_byte=usage.time_to_first_byte(),
+        quality=usage.data_quality(),
+        unattributed=add_up(row for row in details if row.served and UNKNOWN in row.parts),
+    )
+
+
+def delivery_cost(prices: Prices, usage: Usage) -> Decimal:
+    """US dollars for a group's requests, reads of the object store and egress; without storage."""
+    egress = Decimal(usage.bytes_sent) / 10**9 * prices.r2.egress_gb
+    return request_cost(prices, usage.requests, usage.origin_requests) + egress
+
+
+def add_up(rows: Iterable[Usage], parts: tuple[str, ...] = ()) -> Usage:
+    """The sum of several groups."""
+    total = Usage(parts)
+    for row in rows:
+        total = Usage(
+            parts,
+            total.requests + row.requests,
+            total.bytes_sent + row.bytes_sent,
+            total.refused + row.refused,
+            total.failed + row.failed,
+            total.bodies + row.bodies,
+            total.completed + row.completed,
+            total.cache_hits + row.cache_hits,
+            total.origin_requests + row.origin_requests,
+            total.origin_bytes + row.origin_bytes,
+        )
+    return total
+
+
+def fold(rows: Sequence[Row], limit: int) -> list[Row]:
+    """The first `limit` rows, and one with the sum of the others if there are any."""
+    if len(rows) <= limit + 1:
+        return list(rows)
+    rest = rows[limit:]
+    stored = [row.stored_bytes for row in rest if row.stored_bytes is not None]
+    summed = Row(
+        add_up((row.usage for row in rest), (f"{len(rest):,} others",)),
+        sum((row.cost for row in rest), Decimal(0)),
+        sum(stored) if stored else None,
+        folded=True,
+    )
+    return [*rows[:limit], summed]
+
+
+def write_report(report: Report, folder: Path) -> WrittenReport:
+    """Write `{folder}/{period}/report.html` and `report.json`; each replaces an earlier one at once, never by halves."""
+    target = folder / report.period.name
+    target.mkdir(parents=True, exist_ok=True)
+    written = WrittenReport(target / "report.html", target / "report.json")
+    _replace(written.html, render_html(report))
+    _replace(written.json, json.dumps(report_json(report), indent=2, ensure_ascii=False) + "\n")
+    return written
+
+
+def report_json(report: Report) -> dict[str, Any]:
+    """The figures as JSON values: bytes and counts are whole numbers, money is US dollars, times are UTC."""
+
+    def row(one: Row, *names: str) -> dict[str, Any]:
+        figures = asdict(one.usage)
+        parts = figures.pop("parts")
+        stored = {} if one.stored_bytes is None else {"stored_bytes": one.stored_bytes}
+        return dict(zip(names, parts, strict=True)) | figures | {"cost_usd": _usd(one.cost)} | stored
+
+    def usage(one: Usage, *names: str) -> dict[str, Any]:
+        figures = asdict(one)
+        return dict(zip(names, figures.pop("parts"), strict=True)) | figures
+
+    return {
+        "schema": JSON_SCHEMA,
+        "period": {
+            "name": report.period.name,
+            "start": report.period.start.isoformat(),
+            "end": report.period.end.isoformat(),
+            "complete": report.complete,
+        },
+        "generated_at": report.generated_at.isoformat(timespec="seconds"),
+        "total": usage(report.total),
+        "previous_total": usage(report.previous),
+        "cost": {
+            "total_usd": _usd(report.cost),
+            "s3_egress_usd": _usd(report.s3_cost),
+            "cloudfront_egress_usd": _usd(report.cloudfront_cost),
+            "prices_as_of": report.prices.as_of,
+            "lines": [
+                {
+                    "item": line.item,
+                    "quantity": float(line.quantity),
+                    "unit": line.unit,
+                    "unit_price_usd": float(line.unit_price),
+                    "amount_usd": _usd(line.amount),
+                    "source": line.source,
+                }
+                for line in report.lines
+            ],
+        },
+        "datasets": [row(one, "dataset") for one in report.datasets[:JSON_ROWS]],
+        "versions": [row(one, "dataset", "version") for one in report.versions[:JSON_ROWS]],
+        "users": [row(one, "user") for one in report.users[:JSON_ROWS]],
+        "projects": [row(one, "project") for one in report.projects[:JSON_ROWS]],
+        "details": [row(one, "dataset", "version", "user") for one in report.details[:JSON_ROWS]],
+        "days": [usage(one, "day") for one in report.days],
+        "hours": [usage(one, "hour") for one in report.hours],
+        "cache": [usage(one, "cache") for one in report.caches[:JSON_ROWS]],
+        "clients": [usage(one, "client") for one in report.clients[:JSON_ROWS]],
+        "refused": [asdict(one) for one in report.refused[:JSON_ROWS]],
+        "issued": [asdict(one) for one in report.issued[:JSON_ROWS]],
+        "interrupted": [asdict(one) for one in report.interrupted],
+        "time_to_first_byte_ms": report.time_to_first_byte
+        and dict(zip(("median", "p95"), report.time_to_first_byte, strict=True)),
+        "data_quality": asdict(report.quality) | {"unattributed": usage(report.unattributed)},
+    }
+
+
+def render_html(report: Report) -> str:
+    """The page, as one file without scripts or outside resources."""
+    return _environment().get_template("report.html.j2").render(
+        report=report,
+        total=report.total,
+        title=_title(report.period),
+        range_text=_range_text(report.period),
+        tiles=_tiles(report),
+        figures=_figures(report) if report.total.requests else [],
+        tables=[
+            ("datasets", "Datasets", ("Dataset",), fold(report.datasets, TABLE_ROWS)),
+            ("versions", "Versions", ("Dataset", "Version"), fold(report.versions, TABLE_ROWS)),
+            ("users", "Users", ("User",), fold(report.users, TABLE_ROWS)),
+            ("projects", "Projects", ("Project",), fold(report.projects, TABLE_ROWS)),
+        ],
+        details=fold(report.details, 2 * TABLE_ROWS),
+        refused=[(one, codes.gateway_meaning(one.code, one.status)) for one in report.refused[:TABLE_ROWS]],
+        not_issued=[
+            (one, codes.issuer_meaning(one.code)) for one in report.issued if not one.granted
+        ][:TABLE_ROWS],
+        tokens_issued=sum(one.requests for one in report.issued if one.granted),
+        clients=report.clients[:10],
+        group_titles=codes.GROUP_TITLES,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A headline figure; `change` compares it with the period before."""
+
+    label: str
+    value: str
+    note: str
+    change: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A chart with its heading and legend, pairs of a CSS class and a name."""
+
+    heading: str
+    note: str
+    svg: Markup
+    legend: tuple[tuple[str, str], ...] = ()
+    wide: bool = False
+
+
+def _tiles(report: Report) -> list[Tile]:
+    total, previous = report.total, report.previous
+    groups = _refused_groups(report)
+    refused_note = ", ".join(
+        f"{formats.format_count(count)} {codes.GROUP_TITLES[group].lower()}"
+        for group, count in groups.items()
+        if count and group != "failure"
+    )
+    ratio = report.s3_cost / report.cost if report.cost else Decimal(0)
+    s3_note = f"CloudFront {formats.format_usd(report.cloudfront_cost)}; egress alone"
+    if ratio >= 2:
+        s3_note = f"{ratio:,.0f} times as much; CloudFront {formats.format_usd(report.cloudfront_cost)}"
+    has_storage = any(line.item == "Storage" for line in report.lines)
+    return [
+        Tile(
+            "Bytes delivered",
+            formats.format_bytes(total.bytes_sent),
+            f"{formats.format_share(total.cache_hits, total.bodies)} of transfers from cache",
+            _change(total.bytes_sent, previous.bytes_sent),
+        ),
+        Tile(
+            "Requests",
+            formats.format_count(total.requests),
+            f"{formats.format_share(total.served, total.requests)} served",
+            _change(total.requests, previous.requests),
+        ),
+        Tile(
+            "Refused requests",
+            formats.format_count(total.refused),
+            refused_note or "none",
+            _change(total.refused, previous.refused),
+        ),
+        Tile(
+            "Completed transfers",
+            formats.format_share(total.completed, total.bodies),
+            f"{formats.format_count(total.interrupted)} interrupted, {formats.format_count(total.failed)} failed",
+        ),
+        Tile(
+            "Estimated cost",
+            formats.format_usd(report.cost),
+            "list prices, " + ("storage included" if has_storage else "without storage"),
+        ),
+        Tile("Same traffic from S3", formats.format_usd(report.s3_cost), s3_note),
+    ]
+
+
+def _figures(report: Report) -> list[Figure]:
+    return [
+        _bytes_figure(report),
+        _requests_figure(report),
+        _refused_figure(report),
+        _cost_figure(report),
+        _bars_figure("versions", "Bytes by version", report.versions),
+        _bars_figure("users", "Bytes by user", report.users),
+    ]
+
+
+def _bytes_figure(report: Report) -> Figure:
+    days = [day.isoformat() for day in report.period.all_days]
+    names = [row.usage.name for row in report.datasets if row.usage.bytes_sent]
+    top = names if len(names) <= charts.MAX_SERIES - 1 else names[: charts.MAX_SERIES - 1]
+    values: dict[str, dict[str, int]] = {name: dict.fromkeys(days, 0) for name in top}
+    others = dict.fromkeys(days, 0)
+    for usage in report.days_by_dataset:
+        day, dataset = usage.parts
+        values.get(dataset, others)[day] += usage.bytes_sent
+    series = [
+        charts.Series(name, list(per_day.values()), color) for color, (name, per_day) in enumerate(values.items())
+    ]
+    if any(others.values()):
+        series.append(charts.Series(f"{len(names) - len(top)} others", list(others.values()), _OTHER_COLOR))
+    busiest = max(report.days, key=lambda day: day.bytes_sent)
+    svg = charts.stacked_columns(
+        "bytes-by-day",
+        "Bytes delivered by day and dataset",
+        f"{formats.format_bytes(report.total.bytes_sent)} in all; most on {busiest.name} with "
+        f"{formats.format_bytes(busiest.bytes_sent)}.",
+        _day_labels(report.period),
+        series,
+        formats.format_bytes,
+        tooltips=days,
+    )
+    return Figure("Bytes delivered by day", "UTC days, by dataset", Markup(svg), _legend(series), wide=True)  # noqa: S704 - serialized XML
+
+
+def _requests_figure(report: Report) -> Figure:
+    hourly = len(report.days) <= HOURLY_DAYS
+    slots = report.hours if hourly else report.days
+    if hourly:
+        day_labels = _day_labels(report.period)
+        labels = [day_labels[n // 24] if n % 24 == 12 else "" for n in range(len(slots))]
+    else:
+        labels = _day_labels(report.period)
+    series = [
+        charts.Series("served", [slot.served for slot in slots], _OUTCOME_COLORS["served"]),
+        charts.Series("refused", [slot.refused for slot in slots], _OUTCOME_COLORS["refused"]),
+        charts.Series("failed", [slot.failed for slot in slots], _OUTCOME_COLORS["failed"]),
+    ]
+    unit = "hour" if hourly else "day"
+    busiest = max(slots, key=lambda slot: slot.requests)
+    svg = charts.stacked_columns(
+        "requests",
+        f"Requests by {unit} and outcome",
+        f"{formats.format_count(report.total.requests)} requests in all; most in {busiest.name} (UTC) with "
+        f"{formats.format_count(busiest.requests)}.",
+        labels,
+        series,
+        formats.format_count,
+        tooltips=[slot.name + (":00" if hourly else "") for slot in slots],
+        whole_numbers=True,
+    )
+    return Figure(f"Requests by {unit}", "UTC, by outcome", Markup(svg), _legend(series), wide=True)  # noqa: S704 - serialized XML
+
+
+def _refused_figure(report: Report) -> Figure:
+    days = [day.isoformat() for day in report.period.all_days]
+    values = {group: dict.fromkeys(days, 0) for group in codes.GROUPS}
+    for one in report.refused_by_day:
+        values[codes.gateway_meaning(one.code, one.status).group][one.day] += one.requests
+    series = [
+        charts.Series(codes.GROUP_TITLES[group].lower(), list(per_day.values()), _GROUP_COLORS[group])
+        for group, per_day in values.items()
+        if any(per_day.values())
+    ]
+    count = sum(one.requests for one in report.refused)
+    svg = charts.stacked_columns(
+        "refused-by-day",
+        "Refused and failed requests by day",
+        f"{formats.format_count(count)} requests were refused or failed.",
+        _day_labels(report.period),
+        series,
+        formats.format_count,
+        tooltips=days,
+        whole_numbers=True,
+    )
+    return Figure("Refused and failed requests by day", "UTC days, by kind", Markup(svg), _legend(series), wide=True)  # noqa: S704 - serialized XML
+
+
+def _cost_figure(report: Report) -> Figure:
+    rows = sorted(report.datasets, key=lambda row: row.cost, reverse=True)
+    bars = [charts.Bar(row.usage.name, float(row.cost)) for row in fold(rows, BAR_ROWS)]
+    svg = charts.horizontal_bars(
+        "cost", "Estimated cost by dataset", "US dollars at list prices.", bars, formats.format_usd
+    )
+    return Figure("Estimated cost by dataset", "US dollars at list prices", Markup(svg))  # noqa: S704 - serialized XML
+
+
+def _bars_figure(chart_id: str, heading: str, rows: Sequence[Row]) -> Figure:
+    bars = [
+        charts.Bar(" @ ".join(row.usage.parts), row.usage.bytes_sent) for row in fold(rows, BAR_ROWS)
+    ]
+    svg = charts.horizontal_bars(
+        f"{chart_id}-bars", heading, "Bytes delivered, most first.", bars, formats.format_bytes
+    )
+    return Figure(heading, "bytes delivered", Markup(svg))  # noqa: S704 - serialized XML
+
+
+def _legend(series: Sequence[charts.Series]) -> tuple[tuple[str, str], ...]:
+    return tuple((f"s{one.color}", formats.clean_label(one.name)) for one in series)
+
+
+def _refused_groups(report: Report) -> dict[str, int]:
+    groups = dict.fromkeys(codes.GROUPS, 0)
+    for one in report.refused:
+        groups[codes.gateway_meaning(one.code, one.status).group] += one.requests
+    return groups
+
+
+def _with_storage(
+    rows: tuple[Row, ...], prices: Prices, stored_bytes: Mapping[str, int] | None, days: float
+) -> tuple[Row, ...]:
+    """Add each dataset's storage to its row, and rows for datasets that nobody asked for."""
+    if stored_bytes is None:
+        return rows
+    known = {row.usage.name for row in rows}
+    idle = tuple(Row(Usage((name,)), Decimal(0)) for name in sorted(stored_bytes) if name not in known)
+    return tuple(
+        replace(
+            row,
+            cost=row.cost + storage_cost(prices, stored_bytes.get(row.usage.name, 0), days),
+            stored_bytes=stored_bytes.get(row.usage.name, 0),
+        )
+        for row in rows + idle
+    )
+
+
+def _every(rows: Iterable[Usage], names: Iterable[str]) -> tuple[Usage, ...]:
+    """One row per name, in order; an empty one where nothing happened."""
+    found = {row.name: row for row in rows}
+    return tuple(found.get(name) or Usage((name,)) for name in names)
+
+
+def _hours(period: Period) -> list[str]:
+    count = int((period.end - period.start) / timedelta(hours=1))
+    return [(period.start + timedelta(hours=n)).strftime("%Y-%m-%dT%H") for n in range(count)]
+
+
+def _day_labels(period: Period) -> list[str]:
+    days = period.all_days
+    style = "%a %-d %b" if len(days) <= HOURLY_DAYS else "%-d %b"
+    return [day.strftime(style) for day in days]
+
+
+def _title(period: Period) -> str:
+    if "-W" in period.name:
+        year, week = period.name.split("-W")
+        return f"Delivery report, week {int(week)} of {year}"
+    return "Delivery report"
+
+
+def _range_text(period: Period) -> str:
+    first, last = period.first_day, period.last_day
+    return f"{first:%a} {first.day} {first:%B %Y} to {last:%a} {last.day} {last:%B %Y}, UTC"
+
+
+def _change(now: int, before: int) -> str:
+    if before == 0:
+        return ""
+    percent = 100 * (now - before) / before
+    if abs(percent) < 0.5:
+        return "as in the period before"
+    if percent > 1000:
+        return f"{now / before:,.0f} times the period before"
+    return f"{'▲' if percent > 0 else '▼'} {abs(percent):.0f} % on the period before"
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("analytics", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "bytes": formats.format_bytes,
+        "count": formats.format_count,
+        "usd": formats.format_usd,
+        "label": formats.clean_label,
+    }
+    environment.globals |= {"share": formats.format_share}
+    return environment
+
+
+def _usd(amount: Decimal) -> float:
+    return round(float(amount), 8)
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_text(text, "utf-8")
+    partial.replace(path)
