@@ -56,7 +56,9 @@ class FrameDecompressor:
         try:
             # The size comes from the frame's own header: a hostile one must not make us allocate what it claims.
             if zstandard.frame_content_size(frame) > limit:
-                raise IntegrityError(f"a frame claims to hold more than {limit} bytes", "ask the publisher to look at it")
+                raise IntegrityError(
+                    f"a frame claims to hold more than {limit} bytes", "ask the publisher to look at it"
+                )
             return decompressor.decompress(frame, allow_extra_data=False)
         except zstandard.ZstdError as error:
             raise IntegrityError(f"a frame cannot be decompressed ({error})", "pull again") from error
@@ -72,6 +74,7 @@ def seek_table(frames: Iterable[tuple[int, int]]) -> bytes:
 
 def seek_table_length(footer: bytes) -> int:
     """Length in bytes of the whole seek table, from its last SEEK_TABLE_FOOTER_BYTES. Raises IntegrityError."""
+    count: int
     count, descriptor, magic = _FOOTER.unpack(footer)
     if magic != _SEEKABLE_MAGIC or descriptor != 0:
         raise IntegrityError("the shard does not end in a seek table", "check that the file is complete")

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from lading.errors import IntegrityError
 from lading.names import check_dataset, check_version, release_prefix, shard_key
 
-SCHEMA = "lading/1"
+SCHEMA: Final = "lading/1"
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Bytes = Annotated[int, Field(ge=0, description="bytes")]

@@ -36,9 +36,7 @@ def check_version(version: str) -> str:
             "use 1 to 64 characters of A-Z, a-z, 0-9, '.', '_' and '-', beginning with a letter or digit",
         )
     if version == LATEST:
-        raise BadNameError(
-            "a release cannot be called 'latest'", "give it a name of its own, for example a date"
-        )
+        raise BadNameError("a release cannot be called 'latest'", "give it a name of its own, for example a date")
     return version
 
 

@@ -138,9 +138,7 @@ class Bucket:
         condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
         self._put(key, data, **condition)
 
-    def upload(
-        self, path: Path, key: str, sha256: str, progress: Callable[[int], None] | None = None
-    ) -> bool:
+    def upload(self, path: Path, key: str, sha256: str, progress: Callable[[int], None] | None = None) -> bool:
         """Upload a file to a content-addressed key unless it is there already; returns whether bytes were sent.
 
         `progress` is called with counts of bytes from several threads. Raises StorageError.

@@ -88,7 +88,7 @@ class Settings:
             raise UsageError(
                 f"LADING_{name.upper()} is not set",
                 "set it, or start the local stack with 'lading up' and load its settings with "
-                '\'eval "$(lading env --export)"\'',
+                "'eval \"$(lading env --export)\"'",
             )
         return str(value)
 

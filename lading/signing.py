@@ -42,9 +42,7 @@ def thumbprint(jwk: dict[str, str]) -> str:
 def generate_key(path: Path) -> Ed25519PrivateKey:
     """Make a new key and write it to `path` as PEM PKCS #8 with mode 0600. An existing file is an error."""
     key = Ed25519PrivateKey.generate()
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
@@ -57,9 +55,7 @@ def load_key(path: Path) -> Ed25519PrivateKey:
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     except FileNotFoundError:
-        raise UsageError(
-            f"there is no publisher key at {path}", f"make one with 'lading keygen {path}'"
-        ) from None
+        raise UsageError(f"there is no publisher key at {path}", f"make one with 'lading keygen {path}'") from None
     except (ValueError, TypeError) as error:
         raise UsageError(f"{path} is no unencrypted PEM private key", "give an Ed25519 key, PKCS #8") from error
     if not isinstance(key, Ed25519PrivateKey):
@@ -96,7 +92,10 @@ def verify(payload: bytes, signature: bytes, jwk: dict[str, str]) -> None:
     """Check `signature` over `payload` with the trusted public key `jwk`. Raises IntegrityError if it does not hold."""
     try:
         _JWS.decode_complete(
-            signature.strip(), jwt.PyJWK.from_dict({**jwk, "alg": "EdDSA"}), algorithms=["EdDSA"], detached_payload=payload
+            signature.strip(),
+            jwt.PyJWK.from_dict({**jwk, "alg": "EdDSA"}),
+            algorithms=["EdDSA"],
+            detached_payload=payload,
         )
     except (InvalidTokenError, ValueError) as error:
         raise IntegrityError(

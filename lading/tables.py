@@ -62,12 +62,16 @@ class Tables:
         """Name a Parquet file."""
         self.run(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM read_parquet({literal(parquet)})")
 
-    def load(self, name: str, ndjson: Path, columns: Mapping[str, str]) -> None:
-        """Name an NDJSON file with explicit columns (name to SQL type)."""
+    def load(self, name: str, ndjson: Path, columns: Mapping[str, str], *, torn: bool = False) -> None:
+        """Name an NDJSON file with explicit columns (name to SQL type).
+
+        With `torn`, lines that a crash left incomplete become rows of NULLs instead of an error.
+        """
         listed = ", ".join(f"{column}: '{kind}'" for column, kind in columns.items())
         self.run(
             f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM "
-            f"read_ndjson({literal(ndjson)}, columns = {{{listed}}}, maximum_object_size = 16777216)"
+            f"read_ndjson({literal(ndjson)}, columns = {{{listed}}}, maximum_object_size = 16777216, "
+            f"ignore_errors = {str(torn).lower()})"
         )
 
     def save(self, query: str, parquet: Path) -> int:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
 from lading.errors import LadingError, SourceError, UsageError
 from lading.index import CHUNK_COLUMNS, FILE_COLUMNS, IndexFile, describe
 from lading.names import INDEX_CHUNKS, INDEX_FILES
@@ -64,8 +63,10 @@ def _places(tables: Tables, work: WorkDir, parent: ParentIndex | None) -> None:
     if parent is not None:
         sources.append(f"SELECT 1 AS age, {columns} FROM read_parquet({literal(parent.chunks)})")
     if not sources:
-        sources.append(f"SELECT 0 AS age, ''::BLOB AS chunk_sha256, ''::BLOB AS shard, 0::BIGINT AS frame_offset, "
-                       "0::BIGINT AS frame_length, 0::BIGINT AS inner_offset WHERE false")
+        sources.append(
+            "SELECT 0 AS age, ''::BLOB AS chunk_sha256, ''::BLOB AS shard, 0::BIGINT AS frame_offset, "
+            "0::BIGINT AS frame_length, 0::BIGINT AS inner_offset WHERE false"
+        )
     tables.run(
         f"CREATE TABLE places AS SELECT chunk_sha256, unnest(place) FROM (SELECT chunk_sha256, "
         "arg_min({'shard': shard, 'frame_offset': frame_offset, 'frame_length': frame_length, "
@@ -86,8 +87,12 @@ def _label_columns(tables: Tables, labels: Path | None) -> list[str]:
     if taken:
         raise SourceError(f"{labels} has columns of the index itself: {', '.join(taken)}", "rename them")
     _refuse_rows(tables, labels, "names a path twice", "SELECT path FROM labels GROUP BY path HAVING count(*) > 1")
-    _refuse_rows(tables, labels, "names a path that is not in the source",
-                 "SELECT path FROM labels ANTI JOIN entries USING (path)")
+    _refuse_rows(
+        tables,
+        labels,
+        "names a path that is not in the source",
+        "SELECT path FROM labels ANTI JOIN entries USING (path)",
+    )
     return [name for name in names if name != "path"]
 
 
@@ -112,5 +117,3 @@ def _reader(labels: Path) -> str:
     if reader is None:
         raise UsageError(f"labels in {labels.name!r} are of an unknown kind", "give a .csv, .jsonl or .parquet file")
     return reader.format(literal(labels))
-
-

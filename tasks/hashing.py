@@ -76,15 +76,23 @@ def hash_files(
     with Tables(spill=work.spill) as tables:
         tables.view("entries", work.entries)
         if rehash or not all(path.exists() for path in known.values()):
-            tables.run("CREATE TABLE cached AS SELECT '' AS path, 0::BIGINT AS size, 0 AS mtime_ns, 0 AS inode, "
-                       "''::VARCHAR AS sha256 WHERE false")
-            tables.run("CREATE TABLE cached_pieces AS SELECT '' AS path, 0 AS seq, 0::BIGINT AS chunk_offset, "
-                       "0::BIGINT AS length, ''::BLOB AS chunk_sha256 WHERE false")
+            tables.run(
+                "CREATE TABLE cached AS SELECT '' AS path, 0::BIGINT AS size, 0 AS mtime_ns, 0 AS inode, "
+                "''::VARCHAR AS sha256 WHERE false"
+            )
+            tables.run(
+                "CREATE TABLE cached_pieces AS SELECT '' AS path, 0 AS seq, 0::BIGINT AS chunk_offset, "
+                "0::BIGINT AS length, ''::BLOB AS chunk_sha256 WHERE false"
+            )
         else:
-            tables.run(f"CREATE TABLE cached AS SELECT * FROM read_parquet({literal(known['files'])}) SEMI JOIN "
-                       "entries USING (path, size, mtime_ns, inode)")
-            tables.run("CREATE TABLE cached_pieces AS SELECT * FROM "
-                       f"read_parquet({literal(known['pieces'])}) SEMI JOIN cached USING (path)")
+            tables.run(
+                f"CREATE TABLE cached AS SELECT * FROM read_parquet({literal(known['files'])}) SEMI JOIN "
+                "entries USING (path, size, mtime_ns, inode)"
+            )
+            tables.run(
+                "CREATE TABLE cached_pieces AS SELECT * FROM "
+                f"read_parquet({literal(known['pieces'])}) SEMI JOIN cached USING (path)"
+            )
         _read(source, tables, work, chunking, threads)
         tables.load("hashed", work.root / "hashed.ndjson", HASH_COLUMNS)
         tables.load("cut", work.root / "cut.ndjson", PIECE_COLUMNS)
@@ -128,9 +136,7 @@ def hash_files(
 
 def _read(source: Path, tables: Tables, work: WorkDir, chunking: Chunking, threads: int) -> None:
     """Hash what the cache does not know into two NDJSON files."""
-    todo = tables.rows(
-        "SELECT path, size FROM entries ANTI JOIN cached USING (path) WHERE type = 'file' ORDER BY path"
-    )
+    todo = tables.rows("SELECT path, size FROM entries ANTI JOIN cached USING (path) WHERE type = 'file' ORDER BY path")
 
     def hash_batch(batch: list[str]) -> list[_Hashed]:
         return [hash_file(source, path, chunking) for path in batch]

@@ -109,7 +109,7 @@ def _add(writer: ShardWriter, source: Path, rows: Iterator[_Row]) -> None:
 
 def _open(source: Path, path: str) -> Any:
     try:
-        return open(os.open(os.path.join(source, path), os.O_RDONLY | os.O_NOFOLLOW), "rb", buffering=0)  # noqa: PTH118, PTH123, SIM115
+        return open(os.open(os.path.join(source, path), os.O_RDONLY | os.O_NOFOLLOW), "rb", buffering=0)  # noqa: PTH118, PTH123
     except OSError as error:
         raise SourceError(
             f"{path!r} cannot be read any more ({error.strerror})", "release when nothing writes there"

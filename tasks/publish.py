@@ -118,9 +118,7 @@ def publish(bucket: Bucket, manifest: Manifest, index: ReleaseIndex, key: Ed2551
     _put_once(bucket, manifest, MANIFEST, data)
     # Ed25519 is deterministic, so whoever repeats this writes the same bytes.
     _put_once(bucket, manifest, SIGNATURE, sign(data, key))
-    return Published(
-        manifest.dataset, manifest.version, hashlib.sha256(data).hexdigest(), manifest.totals.stored_bytes
-    )
+    return Published(manifest.dataset, manifest.version, hashlib.sha256(data).hexdigest(), manifest.totals.stored_bytes)
 
 
 def _put_once(bucket: Bucket, manifest: Manifest, name: str, data: bytes) -> None:

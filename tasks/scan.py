@@ -6,14 +6,13 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from lading.errors import SourceError
+from lading.paths import OWN_FOLDER, link_is_safe
 from lading.tables import NdjsonWriter, Tables
-
-RESERVED = ".lading"
-"""Top-level name that the format keeps for itself, in shards and in a pulled folder."""
+from lading.tree import walk
 
 ENTRY_COLUMNS = {
     "path": "VARCHAR",
@@ -46,7 +45,7 @@ def scan(source: Path, table: Path) -> ScanSummary:
     source = check_source(source)
     listing = table.with_suffix(".ndjson")
     with NdjsonWriter(listing) as rows:
-        for entry in walk(source):
+        for entry in rows_of(source):
             rows.write(entry)
     with Tables(spill=table.parent / "spill") as tables:
         tables.load("listing", listing, ENTRY_COLUMNS)
@@ -75,40 +74,33 @@ def check_source(source: Path) -> Path:
     return source.resolve()
 
 
-def walk(source: Path) -> Iterator[dict[str, Any]]:
-    """Yield a row for each file, symbolic link and empty directory below `source`."""
-    pending = [("", str(source))]
-    while pending:
-        prefix, folder = pending.pop()
-        try:
-            with os.scandir(folder) as found:
-                children = list(found)
-        except PermissionError:
-            raise SourceError(f"{folder} cannot be read", "check its permissions") from None
-        except FileNotFoundError:
-            raise SourceError(f"{folder} vanished during the scan", "release when nothing writes there") from None
-        if not children and prefix:
-            yield _row(prefix, "dir", os.stat(folder, follow_symlinks=False))
-        for child in children:
-            path = f"{prefix}/{child.name}" if prefix else child.name
-            _check_name(path, child.name, at_top=not prefix)
-            if child.is_dir(follow_symlinks=False):
-                pending.append((path, child.path))
-            else:
-                yield _entry(path, child)
-
-
-def _entry(path: str, child: os.DirEntry[str]) -> dict[str, Any]:
+def rows_of(source: Path) -> Iterator[dict[str, Any]]:
+    """Yield a row for each file, symbolic link and empty folder below `source`."""
+    if (source / OWN_FOLDER).exists():
+        raise SourceError(
+            f"the source has a top-level {OWN_FOLDER!r}", "remove or rename it: Lading keeps its own there"
+        )
     try:
-        status = child.stat(follow_symlinks=False)
-        if stat.S_ISREG(status.st_mode):
-            return _row(path, "file", status, size=status.st_size)
-        if stat.S_ISLNK(status.st_mode):
-            target = os.readlink(child.path)
-            _check_link(path, target)
-            return _row(path, "symlink", status, target=target)
-    except FileNotFoundError:
-        raise SourceError(f"{path!r} vanished during the scan", "release when nothing writes there") from None
+        for path, entry in walk(source):
+            _check_utf8(path, "a name")
+            if entry is None:
+                yield _row(path, "dir", (source / path).stat(follow_symlinks=False))
+            else:
+                yield _entry(path, entry)
+    except PermissionError as error:
+        raise SourceError(f"{error.filename} cannot be read", "check its permissions") from error
+    except FileNotFoundError as error:
+        raise SourceError(f"{error.filename} vanished during the scan", "release when nothing writes there") from error
+
+
+def _entry(path: str, entry: os.DirEntry[str]) -> dict[str, Any]:
+    status = entry.stat(follow_symlinks=False)
+    if stat.S_ISREG(status.st_mode):
+        return _row(path, "file", status, size=status.st_size)
+    if stat.S_ISLNK(status.st_mode):
+        target = os.readlink(entry.path)
+        _check_link(path, target)
+        return _row(path, "symlink", status, target=target)
     raise SourceError(
         f"{path!r} is a device, socket or pipe", "a release holds files, links and folders only: remove it"
     )
@@ -127,20 +119,9 @@ def _row(path: str, kind: str, status: os.stat_result, size: int = 0, target: st
     }
 
 
-def _check_name(path: str, name: str, at_top: bool) -> None:
-    if at_top and name == RESERVED:
-        raise SourceError(f"the source has a top-level {RESERVED!r}", "remove or rename it: Lading keeps its own there")
-    _check_utf8(path, "a name")
-
-
 def _check_link(path: str, target: str) -> None:
-    """Refuse a link whose target is absolute or may climb out of the tree.
-
-    `..` is allowed at the beginning only: behind a name that is itself a link, it would lead to where that link leads.
-    """
-    parts = PurePosixPath(target).parts
-    climbs = next((count for count, part in enumerate(parts) if part != ".."), len(parts))
-    if target.startswith("/") or ".." in parts[climbs:] or climbs > path.count("/"):
+    """Refuse a link whose target is absolute or may climb out of the tree."""
+    if not link_is_safe(path, target):
         raise SourceError(f"the link {path!r} may lead out of the source, to {target!r}", "remove it or copy the file")
     _check_utf8(target, f"the target of the link {path!r}")
 

@@ -1,0 +1,1 @@
+"""The client: ask for access, read a release, pull it."""

@@ -1,0 +1,139 @@
+"""Compare: what a release wants and what a folder holds. Decided by DuckDB over tables.
+
+Tables in: `files` and `chunks` (the wanted release), `installed` and `done` (the state), `present` (what is on disk).
+Tables out: `todo` (entries to make), `local_pieces` (chunks that the folder holds already, in files that stay or go),
+`remote_pieces` (chunks to fetch), `obsolete` (files that Lading wrote and the release lacks).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from lading.paths import OWN_FOLDER
+from lading.tables import NdjsonWriter, Tables, literal
+from lading.tree import walk
+
+PRESENT_COLUMNS = {
+    "path": "VARCHAR",
+    "type": "VARCHAR",
+    "target": "VARCHAR",
+    "size": "BIGINT",
+    "mtime_ns": "BIGINT",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is to be done, in files and raw bytes. `fetch_bytes` is the stored size of the frames to fetch."""
+
+    files: int
+    bytes: int
+    todo_files: int
+    todo_bytes: int
+    done_bytes: int
+    local_bytes: int
+    remote_bytes: int
+    fetch_bytes: int
+    obsolete: int
+
+
+def list_present(tables: Tables, dest: Path, listing: Path) -> None:
+    """Table `present`: every file, link and empty folder below `dest` but Lading's own."""
+    with NdjsonWriter(listing) as rows:
+        for path, entry in walk(dest, skip=frozenset({OWN_FOLDER})):
+            if entry is None:
+                rows.write({"path": path, "type": "dir"})
+            elif entry.is_symlink():
+                rows.write({"path": path, "type": "symlink", "target": os.readlink(entry.path)})
+            elif entry.is_file(follow_symlinks=False):
+                status = entry.stat(follow_symlinks=False)
+                rows.write({"path": path, "type": "file", "size": status.st_size, "mtime_ns": status.st_mtime_ns})
+    tables.load("listing", listing, PRESENT_COLUMNS)
+    tables.run("CREATE OR REPLACE TABLE present AS SELECT * FROM listing WHERE path IS NOT NULL")
+    listing.unlink()
+
+
+def trusted_files(tables: Tables) -> None:
+    """Table `trusted`: files that are as Lading left them, judged by size and mtime."""
+    tables.run(
+        "CREATE OR REPLACE TABLE trusted AS SELECT i.path, i.size, i.sha256 FROM installed i "
+        "JOIN present p USING (path, size, mtime_ns) WHERE p.type = 'file'"
+    )
+
+
+def unknown_files(tables: Tables) -> list[tuple[str, bytes, int]]:
+    """Files on disk that have the wanted size but no trusted record: (path, wanted SHA-256, size). They are hashed, so
+    that a tree which something else made, or whose mtimes were lost, is not fetched again."""
+    return list(
+        tables.rows(
+            "SELECT f.path, f.sha256, f.size FROM files f JOIN present p USING (path, size) "
+            "ANTI JOIN trusted t ON t.path = f.path WHERE f.type = 'file' AND p.type = 'file' ORDER BY f.path"
+        )
+    )
+
+
+def compare(tables: Tables, old_indexes: list[Path]) -> Work:
+    """Fill the tables out. `old_indexes` are folders with the indexes of releases that may have been here before."""
+    tables.run("""
+        CREATE OR REPLACE TABLE todo AS
+        SELECT f.file_id, f.path, f.type, f.target, f.size, f.sha256, f.mode, f.mtime,
+               sha256(f.path)[:24] || '-' || lower(hex(f.sha256))[:24] AS partial
+        FROM files f LEFT JOIN present p USING (path) LEFT JOIN trusted t USING (path)
+        WHERE CASE f.type WHEN 'file' THEN t.sha256 IS DISTINCT FROM f.sha256
+                          WHEN 'symlink' THEN p.target IS DISTINCT FROM f.target
+                          ELSE p.type IS DISTINCT FROM 'dir' END
+    """)
+    # The same rows as in chunks.parquet, with the place of each chunk in its file.
+    tables.run("""
+        CREATE OR REPLACE TABLE needed AS
+        SELECT t.path, t.partial, c.seq, c.file_offset, c.length, c.chunk_sha256, c.shard, c.frame_offset,
+               c.frame_length, c.inner_offset, d.seq IS NOT NULL AS done
+        FROM (SELECT *, sum(length) OVER (PARTITION BY file_id ORDER BY seq) - length AS file_offset FROM chunks) c
+        JOIN todo t USING (file_id) LEFT JOIN done d ON d.partial = t.partial AND d.seq = c.seq
+    """)
+    _sources(tables, old_indexes)
+    tables.run("""
+        CREATE OR REPLACE TABLE local_pieces AS
+        SELECT n.path, n.partial, n.seq, n.file_offset::BIGINT AS file_offset, n.length, n.chunk_sha256,
+               s.path AS source, s.file_offset::BIGINT AS source_offset
+        FROM needed n JOIN sources s USING (chunk_sha256) WHERE NOT n.done
+    """)
+    tables.run("""
+        CREATE OR REPLACE TABLE remote_pieces AS
+        SELECT n.path, n.partial, n.seq, n.file_offset::BIGINT AS file_offset, n.length, n.chunk_sha256,
+               lower(hex(n.shard)) AS shard, n.frame_offset, n.frame_length, n.inner_offset
+        FROM needed n ANTI JOIN sources USING (chunk_sha256) WHERE NOT n.done
+    """)
+    tables.run("CREATE OR REPLACE TABLE obsolete AS SELECT path FROM installed ANTI JOIN files USING (path)")
+    return Work(
+        *tables.row("""
+        SELECT (SELECT count(*) FROM files WHERE type = 'file'), (SELECT coalesce(sum(size), 0)::BIGINT FROM files),
+               (SELECT count(*) FROM todo WHERE type = 'file'), (SELECT coalesce(sum(size), 0)::BIGINT FROM todo),
+               (SELECT coalesce(sum(length), 0)::BIGINT FROM needed WHERE done),
+               (SELECT coalesce(sum(length), 0)::BIGINT FROM local_pieces),
+               (SELECT coalesce(sum(length), 0)::BIGINT FROM remote_pieces),
+               (SELECT coalesce(sum(frame_length), 0)::BIGINT FROM
+                   (SELECT DISTINCT shard, frame_offset, frame_length FROM remote_pieces)),
+               (SELECT count(*) FROM obsolete)
+        """)
+    )
+
+
+def _sources(tables: Tables, old_indexes: list[Path]) -> None:
+    """Table `sources`: one place on disk for each chunk that trusted files hold."""
+    queries = [
+        "SELECT chunk_sha256, path, file_offset FROM ("
+        "SELECT file_id, chunk_sha256, sum(length) OVER (PARTITION BY file_id ORDER BY seq) - length AS file_offset "
+        f"FROM read_parquet({literal(folder / 'chunks.parquet')})) "
+        f"JOIN read_parquet({literal(folder / 'files.parquet')}) USING (file_id) "
+        "SEMI JOIN trusted USING (path, sha256)"
+        for folder in old_indexes
+    ]
+    # A file that is one chunk is its own source, whichever release it came with.
+    queries.append("SELECT sha256, path, 0 FROM trusted")
+    tables.run(
+        "CREATE OR REPLACE TABLE sources AS SELECT chunk_sha256, arg_min(path, path) AS path, "
+        f"arg_min(file_offset, path) AS file_offset FROM ({' UNION ALL '.join(queries)}) GROUP BY chunk_sha256"
+    )

@@ -1,0 +1,78 @@
+"""A release as the gateway offers it: manifest and index, verified."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from lading.client.access import Access
+from lading.client.transfer import StoredObject, Transfer
+from lading.client.trust import TrustStore
+from lading.errors import IntegrityError
+from lading.index import sha256_of
+from lading.manifest import IndexObject, Manifest, parse
+from lading.names import INDEX_CHUNKS, INDEX_FILES, MANIFEST, SIGNATURE, release_key
+
+MANIFEST_LIMIT = 64 * 1024 * 1024
+SIGNATURE_LIMIT = 64 * 1024
+INDEX_PIECE_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteRelease:
+    """A verified release: its manifest, the manifest's SHA-256 (hex), and its index files on disk."""
+
+    manifest: Manifest
+    manifest_sha256: str
+    files: Path
+    chunks: Path
+
+    @property
+    def shards(self) -> dict[str, StoredObject]:
+        """Shards by SHA-256 (hex)."""
+        return {s.sha256: StoredObject(s.key, s.size, s.sha256) for s in self.manifest.files}
+
+
+def fetch_manifest(access: Access, transfer: Transfer, trust: TrustStore) -> tuple[Manifest, str]:
+    """The manifest of the release that `access` is for, with its SHA-256. Raises IntegrityError."""
+    dataset, version = access.grant.dataset, access.grant.version
+    data = transfer.whole(release_key(dataset, version, MANIFEST), MANIFEST_LIMIT)
+    signature = transfer.whole(release_key(dataset, version, SIGNATURE), SIGNATURE_LIMIT)
+    trust.check(dataset, data, signature)
+    manifest = parse(data)
+    if (manifest.dataset, manifest.version) != (dataset, version):
+        raise IntegrityError(
+            f"the manifest of {dataset}@{version} is that of {manifest.dataset}@{manifest.version}",
+            "do not use this release; tell its publisher",
+        )
+    return manifest, hashlib.sha256(data).hexdigest()
+
+
+def open_release(access: Access, transfer: Transfer, trust: TrustStore, folder: Path) -> RemoteRelease:
+    """Fetch manifest and index into `folder`/<manifest's SHA-256>; index files that are there already are kept."""
+    manifest, digest = fetch_manifest(access, transfer, trust)
+    own = folder / digest
+    own.mkdir(parents=True, exist_ok=True)
+    release = RemoteRelease(manifest, digest, own / INDEX_FILES, own / INDEX_CHUNKS)
+    fetch_index(transfer, manifest.index.files, release.files)
+    fetch_index(transfer, manifest.index.chunks, release.chunks)
+    return release
+
+
+def fetch_index(transfer: Transfer, entry: IndexObject, path: Path) -> None:
+    """Fetch one index file, atomically, and check it. Raises IntegrityError."""
+    if path.exists() and path.stat().st_size == entry.size and sha256_of(path) == entry.sha256:
+        return
+    stored = StoredObject(entry.key, entry.size, entry.sha256)
+    pieces = [(start, min(INDEX_PIECE_BYTES, entry.size - start)) for start in range(0, entry.size, INDEX_PIECE_BYTES)]
+    partial = path.with_name(path.name + ".partial")
+    digest = hashlib.sha256()
+    with partial.open("wb") as file:
+        for piece in transfer.pieces(stored, pieces):
+            digest.update(piece)
+            file.write(piece)
+    if digest.hexdigest() != entry.sha256:
+        partial.unlink()
+        raise IntegrityError(f"{entry.key} does not match its SHA-256", "try again; if it stays so, tell its publisher")
+    partial.replace(path)

@@ -1,0 +1,66 @@
+"""The one HTTP session factory, and how failed requests become errors."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from lading import __version__
+from lading.errors import AccessError, LadingError, NotFoundError, TransferError
+
+CONNECT_TIMEOUT_S = 10.0
+READ_TIMEOUT_S = 30.0
+"""How long a silent connection is waited for; a slow one that still sends is not cut off."""
+
+TIMEOUT = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
+
+USER_AGENT = f"lading/{__version__} python/{platform.python_version()} {platform.system().lower()}"
+
+
+def session(connections: int = 8) -> requests.Session:
+    """A session that keeps up to `connections` connections per host alive; proxies come from the environment.
+
+    It never asks for a content coding: ranges and hashes are over the stored bytes.
+    """
+    made = requests.Session()
+    adapter = HTTPAdapter(pool_connections=4, pool_maxsize=connections, pool_block=False)
+    made.mount("http://", adapter)
+    made.mount("https://", adapter)
+    made.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
+    return made
+
+
+def problem(response: requests.Response) -> dict[str, Any]:
+    """The RFC 9457 problem document of an error answer; empty if it has none."""
+    if "problem+json" not in response.headers.get("Content-Type", ""):
+        return {}
+    try:
+        document = response.json()
+    except (ValueError, requests.RequestException):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def error_of(response: requests.Response, what: str) -> LadingError:
+    """The error for an answer that is not a success. `what` names the thing that was asked for.
+
+    The message carries the server's words and its request id, so that an operator can find the request in the log.
+    """
+    document = problem(response)
+    code = document.get("code")
+    said = document.get("detail") or document.get("title") or response.reason
+    request_id = document.get("request_id") or response.headers.get("X-Request-Id")
+    details = ", ".join(
+        part for part in (f"HTTP {response.status_code}", code, f"request {request_id}" if request_id else None) if part
+    )
+    message = f"{what}: {str(said).rstrip('.')} ({details})"
+    if response.status_code == 401:
+        return AccessError(message, "check LADING_API_KEY")
+    if response.status_code == 403:
+        return AccessError(message, "ask the dataset's owner for access")
+    if response.status_code == 404:
+        return NotFoundError(message, "check the name; 'lading ls' lists what there is")
+    return TransferError(message, "try again; what was fetched is kept")
