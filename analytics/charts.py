@@ -1,6 +1,6 @@
 """Charts as inline SVG: no scripts, no external resources, readable without colour and by screen readers.
 
-Every chart has a title and a description for screen readers, a text on each axis, and a native tooltip per mark. Colours
+Every chart has a title and a description for screen readers, a text on each axis, and a tooltip per mark. Colours
 are CSS classes (`s0` … `s5`, `grid`, `axis`), which the page defines for light, dark and print. The SVG is built
 as a tree and serialized, so a text from a log cannot break out of it.
 """
@@ -23,9 +23,9 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 72, 8, 12, 28
 _TICKS = 4
 _LABEL_WIDTH = 62  # pixels that a label below the axis needs
 _ROW = 26
-_NAME_WIDTH = 190
-_VALUE_WIDTH = 84
-_BARS_WIDTH = 620
+_NAME_WIDTH = 170
+_VALUE_WIDTH = 70
+_BARS_WIDTH = 500
 _CHARACTER_WIDTH = 6.4  # of the 12 px sans serif of the labels
 
 
@@ -93,7 +93,7 @@ def stacked_columns(
     for n in shown[::every]:
         _text(svg, labels[n], _LEFT + (n + 0.5) * step, bottom + 18, "middle")
     for n in range(len(labels)):
-        base = bottom
+        base = float(bottom)
         for one in series:
             height = one.values[n] * scale
             if height <= 0:

@@ -88,9 +88,7 @@ def load_logs(
     stay loaded.
     """
     loaded_at = now or datetime.now(UTC)
-    known = dict(
-        connection.execute("SELECT key, etag FROM loaded_objects WHERE source = ?", [source.name]).fetchall()
-    )
+    known = dict(connection.execute("SELECT key, etag FROM loaded_objects WHERE source = ?", [source.name]).fetchall())
     listed = list(source.list())
     fresh = [item for item in listed if known.get(item.key) != item.etag]
     result = LoadResult(skipped=len(listed) - len(fresh))
@@ -180,15 +178,11 @@ def _insert(
         "INSERT INTO staged VALUES (?, ?, ?, ?, ?)",
         [(str(s.path), s.item.key, s.item.etag, s.item.size, len(s.bad_lines)) for s in staged],
     )
-    connection.execute(
-        sql("parse_lines"), {"files": [str(one.path) for one in staged], "structure": _STRUCTURE}
-    )
+    connection.execute(sql("parse_lines"), {"files": [str(one.path) for one in staged], "structure": _STRUCTURE})
     connection.execute(sql("new_events"))
     connection.execute(sql("insert_events"))
     connection.execute(sql("insert_issue_events"))
-    connection.execute(
-        "DELETE FROM bad_lines WHERE source = ? AND key IN (SELECT key FROM staged)", [source_name]
-    )
+    connection.execute("DELETE FROM bad_lines WHERE source = ? AND key IN (SELECT key FROM staged)", [source_name])
     moment = {"source": source_name, "loaded_at": loaded_at.isoformat()}
     connection.execute(sql("insert_bad_lines"), moment)
     pieces = [

@@ -1,7 +1,7 @@
 """The weekly report: one self-contained HTML page, and `report.json` with the same figures.
 
-`build_report` reads, `render_html` and `report_json` are pure, `write_report` writes. Everything that comes from a log is
-untrusted text: the template escapes it, and the page forbids itself scripts and any outside resource.
+`build_report` reads, `render_html` and `report_json` are pure, `write_report` writes. Whatever comes from a log
+is untrusted text: the template escapes it, and the page forbids itself scripts and any outside resource.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _GROUP_COLORS = {"access": 1, "limits": 4, "request": 2, "failure": 3}
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of a table: traffic of a group and its cost in US dollars. `folded` marks the sum of all further groups."""
+    """A line of a table: traffic of a group and its cost in US dollars. `folded`: the sum of all further groups."""
 
     usage: Usage
     cost: Decimal
@@ -113,8 +113,8 @@ def build_report(
 ) -> Report:
     """Read and price everything that the report shows; the connection may be read-only.
 
-    `stored_bytes` is what each dataset keeps in the object store; without it the cost has no storage. `now` (UTC) is the
-    time of making: of a period that is not over, only the days until then are priced.
+    `stored_bytes` is what each dataset keeps in the object store; without it the cost has no storage. `now` (UTC)
+    is the time of making: of a period that is not over, only the days until then are priced.
     """
     generated_at = now or datetime.now(UTC)
     days = period.elapsed_days(generated_at)
@@ -205,7 +205,7 @@ def fold(rows: Sequence[Row], limit: int) -> list[Row]:
 
 
 def write_report(report: Report, folder: Path) -> WrittenReport:
-    """Write `{folder}/{period}/report.html` and `report.json`; each replaces an earlier one at once, never by halves."""
+    """Write `{folder}/{period}/report.html` and `report.json`; each replaces an earlier one as a whole."""
     target = folder / report.period.name
     target.mkdir(parents=True, exist_ok=True)
     written = WrittenReport(target / "report.html", target / "report.json")
@@ -275,27 +275,29 @@ def report_json(report: Report) -> dict[str, Any]:
 
 def render_html(report: Report) -> str:
     """The page, as one file without scripts or outside resources."""
-    return _environment().get_template("report.html.j2").render(
-        report=report,
-        total=report.total,
-        title=_title(report.period),
-        range_text=_range_text(report.period),
-        tiles=_tiles(report),
-        figures=_figures(report) if report.total.requests else [],
-        tables=[
-            ("datasets", "Datasets", ("Dataset",), fold(report.datasets, TABLE_ROWS)),
-            ("versions", "Versions", ("Dataset", "Version"), fold(report.versions, TABLE_ROWS)),
-            ("users", "Users", ("User",), fold(report.users, TABLE_ROWS)),
-            ("projects", "Projects", ("Project",), fold(report.projects, TABLE_ROWS)),
-        ],
-        details=fold(report.details, 2 * TABLE_ROWS),
-        refused=[(one, codes.gateway_meaning(one.code, one.status)) for one in report.refused[:TABLE_ROWS]],
-        not_issued=[
-            (one, codes.issuer_meaning(one.code)) for one in report.issued if not one.granted
-        ][:TABLE_ROWS],
-        tokens_issued=sum(one.requests for one in report.issued if one.granted),
-        clients=report.clients[:10],
-        group_titles=codes.GROUP_TITLES,
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            total=report.total,
+            title=_title(report.period),
+            range_text=_range_text(report.period),
+            tiles=_tiles(report),
+            figures=_figures(report) if report.total.requests else [],
+            tables=[
+                ("datasets", "Datasets", ("Dataset",), fold(report.datasets, TABLE_ROWS)),
+                ("versions", "Versions", ("Dataset", "Version"), fold(report.versions, TABLE_ROWS)),
+                ("users", "Users", ("User",), fold(report.users, TABLE_ROWS)),
+                ("projects", "Projects", ("Project",), fold(report.projects, TABLE_ROWS)),
+            ],
+            details=fold(report.details, 2 * TABLE_ROWS),
+            refused=[(one, codes.gateway_meaning(one.code, one.status)) for one in report.refused[:TABLE_ROWS]],
+            not_issued=[(one, codes.issuer_meaning(one.code)) for one in report.issued if not one.granted][:TABLE_ROWS],
+            tokens_issued=sum(one.requests for one in report.issued if one.granted),
+            clients=report.clients[:10],
+            group_titles=codes.GROUP_TITLES,
+        )
     )
 
 
@@ -372,8 +374,9 @@ def _figures(report: Report) -> list[Figure]:
         _requests_figure(report),
         _refused_figure(report),
         _cost_figure(report),
-        _bars_figure("versions", "Bytes by version", report.versions),
-        _bars_figure("users", "Bytes by user", report.users),
+        _bars_figure("version-bytes", "Bytes by version", report.versions),
+        _bars_figure("user-bytes", "Bytes by user", report.users),
+        _refused_users_figure(report),
     ]
 
 
@@ -468,13 +471,18 @@ def _cost_figure(report: Report) -> Figure:
 
 
 def _bars_figure(chart_id: str, heading: str, rows: Sequence[Row]) -> Figure:
-    bars = [
-        charts.Bar(" @ ".join(row.usage.parts), row.usage.bytes_sent) for row in fold(rows, BAR_ROWS)
-    ]
-    svg = charts.horizontal_bars(
-        f"{chart_id}-bars", heading, "Bytes delivered, most first.", bars, formats.format_bytes
-    )
+    bars = [charts.Bar(" @ ".join(row.usage.parts), row.usage.bytes_sent) for row in fold(rows, BAR_ROWS)]
+    svg = charts.horizontal_bars(chart_id, heading, "Bytes delivered, most first.", bars, formats.format_bytes)
     return Figure(heading, "bytes delivered", Markup(svg))  # noqa: S704 - serialized XML
+
+
+def _refused_users_figure(report: Report) -> Figure:
+    rows = sorted((row for row in report.users if row.usage.refused), key=lambda row: row.usage.refused, reverse=True)
+    bars = [charts.Bar(row.usage.name, row.usage.refused) for row in fold(rows, BAR_ROWS)]
+    svg = charts.horizontal_bars(
+        "user-refused", "Refused requests by user", "Number of requests, most first.", bars, formats.format_count
+    )
+    return Figure("Refused requests by user", "requests; unknown: no valid token", Markup(svg))  # noqa: S704 - serialized XML
 
 
 def _legend(series: Sequence[charts.Series]) -> tuple[tuple[str, str], ...]:

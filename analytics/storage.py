@@ -8,9 +8,9 @@ from lading.objectstore import Bucket
 
 
 def stored_bytes_by_dataset(bucket: Bucket) -> dict[str, int]:
-    """Stored bytes per dataset, all releases together; lists the whole bucket (one class A operation per 1,000 objects).
+    """Stored bytes per dataset, all its releases together. The first part of a key is its dataset.
 
-    The first part of a key is its dataset. Raises StorageError.
+    Lists the whole bucket, one class A operation per 1,000 objects. Raises StorageError.
     """
     sizes: Counter[str] = Counter()
     for item in bucket.list(""):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -173,5 +174,5 @@ class PeriodUsage:
         reasons = tuple(BadLines(*row) for row in self._rows("bad_lines_by_reason", self._range))
         return DataQuality(objects, events, duplicates, bad_lines, reasons)
 
-    def _rows(self, name: str, parameters: dict[str, str] | dict[str, int] | None = None) -> list[tuple[Any, ...]]:
-        return self._connection.execute(sql(name), parameters or {}).fetchall()
+    def _rows(self, name: str, parameters: Mapping[str, str | int] | None = None) -> list[tuple[Any, ...]]:
+        return self._connection.execute(sql(name), dict(parameters or {})).fetchall()
