@@ -65,7 +65,8 @@ function parseIPv4(text: string): bigint | null {
 function parseIPv6(text: string): bigint | null {
   const halves = text.split("::");
   if (halves.length > 2) return null;
-  const [head, tail] = [groupsOf(halves[0] ?? ""), groupsOf(halves[1] ?? "")];
+  // Only the end of the whole address may be written as IPv4.
+  const [head, tail] = [groupsOf(halves[0] ?? "", halves.length === 1), groupsOf(halves[1] ?? "", true)];
   if (head === null || tail === null) return null;
   const missing = 8 - head.length - tail.length;
   if (halves.length === 1 ? missing !== 0 : missing < 1) return null;
@@ -73,7 +74,7 @@ function parseIPv6(text: string): bigint | null {
   return groups.reduce((value, group) => (value << 16n) | group, 0n);
 }
 
-function groupsOf(text: string): bigint[] | null {
+function groupsOf(text: string, mayEndInIPv4: boolean): bigint[] | null {
   if (text === "") return [];
   const groups: bigint[] = [];
   const parts = text.split(":");
@@ -82,7 +83,7 @@ function groupsOf(text: string): bigint[] | null {
       groups.push(BigInt(`0x${part}`));
       continue;
     }
-    const embedded = index === parts.length - 1 ? parseIPv4(part) : null;
+    const embedded = mayEndInIPv4 && index === parts.length - 1 ? parseIPv4(part) : null;
     if (embedded === null) return null;
     groups.push(embedded >> 16n, embedded & 0xffffn);
   }

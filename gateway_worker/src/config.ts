@@ -20,9 +20,7 @@ export interface Env {
 
 /** How the client's address enters the log: whole, its /24 or /48, a keyed hash. */
 export type IpLogging =
-  | { readonly kind: "full" }
-  | { readonly kind: "prefix" }
-  | { readonly kind: "hash"; readonly key: string };
+  { readonly kind: "full" } | { readonly kind: "prefix" } | { readonly kind: "hash"; readonly key: string };
 
 /** Request header that holds the client's address; null: the address is not known. */
 export type ClientIpHeader = "CF-Connecting-IP" | "X-Real-IP" | null;

@@ -7,7 +7,8 @@ import type { ProblemCode } from "./problem";
 import type { ByteRange } from "./range";
 import type { Grant } from "./token";
 
-export type EventCode = ProblemCode | "ok" | "not_modified" | "client_aborted";
+/** `aborted`: the client went away, or the origin broke off within a slice; `completed` is false. */
+export type EventCode = ProblemCode | "ok" | "not_modified" | "aborted";
 
 /** Fields as in the design, section 6; times in ms, sizes in bytes, `ts` in UTC. Null: not known, or not applicable. */
 export interface RequestEvent {

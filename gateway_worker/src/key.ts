@@ -6,7 +6,6 @@ import { Problem } from "./problem";
 export const MAX_KEY_BYTES = 1024;
 
 // C0 controls with NUL, and DEL: no release key holds one, and they corrupt logs and headers.
-// eslint-disable-next-line no-control-regex
 const CONTROL_CHARACTER = /[\u0000-\u001f\u007f]/;
 
 /**

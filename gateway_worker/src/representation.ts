@@ -66,7 +66,8 @@ export function planResponse(request: Request, key: string, metadata: ObjectMeta
   }
   if (decision.kind === "whole") {
     headers.set("Content-Length", String(size));
-    const parts = size === 0 || request.method === "HEAD" ? [] : [{ framing: null, range: { offset: 0, length: size } }];
+    const parts =
+      size === 0 || request.method === "HEAD" ? [] : [{ framing: null, range: { offset: 0, length: size } }];
     return { status: 200, headers, parts, closing: null, bodyLength: parts.length === 0 ? 0 : size, singleRange: null };
   }
   const [first, ...others] = decision.ranges;

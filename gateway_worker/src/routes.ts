@@ -14,7 +14,9 @@ export type Route =
 
 /** @throws Problem `not_found` or `method_not_allowed` */
 export function routeOf(request: Request): Route {
-  const { pathname, search } = splitUrl(request.url);
+  // Path and query stay encoded here: `URL.searchParams` would turn bytes that are not UTF-8 into U+FFFD silently, and so
+  // into another key than the one that was asked for.
+  const { pathname, search } = new URL(request.url);
   if (pathname === "/healthz") {
     requireMethod(request.method, HEALTH_METHODS);
     return { kind: "health" };
@@ -36,15 +38,6 @@ function requireMethod(method: string, allowed: string): void {
   if (!allowed.split(", ").includes(method)) {
     throw new Problem("method_not_allowed", `Use one of ${allowed}.`, { Allow: allowed });
   }
-}
-
-/**
- * Path and query as they stand in the URL. `URL.searchParams` would turn bytes that are not UTF-8 into U+FFFD silently:
- * another key than the one that was asked for.
- */
-function splitUrl(url: string): { pathname: string; search: string } {
-  const { pathname, search } = new URL(url);
-  return { pathname, search };
 }
 
 /** The one value of a query parameter, still encoded; empty if it is not there. */

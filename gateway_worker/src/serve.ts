@@ -98,11 +98,8 @@ async function emitWhenFinished(
   const transfer = await body.finished;
   event.bytes_sent = transfer.bytesSent;
   event.completed = transfer.completed;
-  if (transfer.brokenBy === "client") event.code = "client_aborted";
-  if (transfer.brokenBy === "origin") {
-    event.code = "origin_error";
-    effects.report(`request ${event.id}: the origin broke off a body`);
-  }
+  if (!transfer.completed) event.code = transfer.originError === null ? "aborted" : "origin_error";
+  if (transfer.originError !== null) effects.report(`request ${event.id}: ${transfer.originError.message}`);
   event.duration_ms = effects.now() - startedAt;
   await effects.emit(event);
 }

@@ -33,7 +33,8 @@ export class R2Origin implements Origin {
         onlyIf: { etagMatches: metadata.originEtag.slice(1, -1) },
       }),
     );
-    if (object === null || !("body" in object)) throw new OriginChanged("the object changed since its metadata was read");
+    if (object === null || !("body" in object))
+      throw new OriginChanged("the object changed since its metadata was read");
     return object.body;
   }
 }

@@ -1,0 +1,168 @@
+/** A gateway as the local stack runs it: `wrangler dev` with a generated configuration that lies elsewhere. */
+
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { request as httpRequest } from "node:http";
+import type { IncomingHttpHeaders } from "node:http";
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+import { AwsClient } from "aws4fetch";
+import { exportJWK, generateKeyPair, SignJWT } from "jose";
+
+const PACKAGE_DIR = resolve(import.meta.dirname, "..");
+const WRANGLER = join(PACKAGE_DIR, "node_modules/wrangler/bin/wrangler.js");
+const READY_TIMEOUT_MS = 45_000;
+const S3_CREDENTIALS = { accessKeyId: "integration-test", secretAccessKey: "integration-test-secret" };
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: Buffer;
+}
+
+export interface Stack {
+  readonly url: string;
+  readonly s3: AwsClient;
+  /** URL of an object on the local S3 endpoint. */
+  s3Url(bucket: string, key: string): string;
+  /** A plain HTTP request: nothing is decoded, nothing is normalized. */
+  send(method: string, path: string, headers?: Record<string, string | string[]>): Promise<Answer>;
+  token(claims?: Record<string, unknown>): Promise<string>;
+  /** All that the gateway has printed so far. */
+  output(): string;
+  stop(): Promise<void>;
+}
+
+/** `vars` replace or add to the variables of wrangler.jsonc; undefined takes one away. */
+export async function startStack(vars: Record<string, string | undefined> = {}): Promise<Stack> {
+  const home = await mkdtemp(join(tmpdir(), "lading-gateway-"));
+  const { publicKey, privateKey } = await generateKeyPair("EdDSA");
+  const jwk = { ...(await exportJWK(publicKey)), kid: "k1", alg: "EdDSA" };
+  const configPath = join(home, "wrangler.json");
+  const keyring = JSON.stringify({ keys: [jwk] });
+  await writeFile(configPath, JSON.stringify(await generatedConfig({ TOKEN_KEYRING: keyring, ...vars })));
+
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  const child = spawn(
+    process.execPath,
+    [
+      ...[WRANGLER, "dev", "--config", configPath, "--persist-to", join(home, "state")],
+      ...["--ip", "127.0.0.1", "--port", String(port), "--inspector-port", "0", "--local-protocol", "http"],
+      "--show-interactive-dev-session=false",
+    ],
+    {
+      cwd: home,
+      // Its own process group: wrangler has children, and they all end together.
+      detached: true,
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, WRANGLER_SEND_METRICS: "false", CLOUDFLARE_CF_FETCH_ENABLED: "false", NO_COLOR: "1" },
+    },
+  );
+  let output = "";
+  const collect = (text: string) => (output += text);
+  child.stdout.setEncoding("utf8").on("data", collect);
+  child.stderr.setEncoding("utf8").on("data", collect);
+
+  const stack: Stack = {
+    url,
+    s3: new AwsClient({ ...S3_CREDENTIALS, region: "auto", service: "s3" }),
+    s3Url: (bucket, key) => `${url}/cdn-cgi/local/r2/s3/${bucket}/${key}`,
+    send: (method, path, headers = {}) => send(port, method, path, headers),
+    token: (claims = {}) =>
+      new SignJWT({ jti: "test-token", sub: "ann", prj: "p1", scp: ["ds/"], ...claims })
+        .setProtectedHeader({ alg: "EdDSA", kid: "k1", typ: "dl+jwt" })
+        .setIssuer("lading")
+        .setAudience("lading-gateway")
+        .setIssuedAt()
+        .setExpirationTime("5 min")
+        .sign(privateKey),
+    output: () => output,
+    stop: async () => {
+      await stopGroup(child);
+      await rm(home, { recursive: true, force: true });
+    },
+  };
+  try {
+    await untilReady(stack, child);
+  } catch (error) {
+    await stack.stop();
+    throw error;
+  }
+  return stack;
+}
+
+/** The committed configuration, made independent of its place, with S3 access to both buckets. */
+async function generatedConfig(vars: Record<string, string | undefined>): Promise<Record<string, unknown>> {
+  const text = await readFile(join(PACKAGE_DIR, "wrangler.jsonc"), "utf8");
+  const config = JSON.parse(text.replaceAll(/^\s*\/\/.*$/gm, ""));
+  delete config.$schema;
+  config.main = join(PACKAGE_DIR, config.main);
+  for (const bucket of config.r2_buckets) bucket.local_dev = { experimental_s3_credentials: S3_CREDENTIALS };
+  for (const consumer of config.queues.consumers) consumer.max_batch_timeout = 1;
+  config.vars = { ...config.vars, ...vars };
+  return config;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+async function untilReady(stack: Stack, child: ChildProcess): Promise<void> {
+  const deadline = Date.now() + READY_TIMEOUT_MS;
+  while (Date.now() < deadline) {
+    if (child.exitCode !== null) throw new Error(`wrangler ended:\n${stack.output()}`);
+    const answer = await stack.send("GET", "/healthz").catch(() => null);
+    // A misconfigured gateway is up as well, and some tests want one.
+    if (answer !== null) return;
+    await sleep(100);
+  }
+  throw new Error(`wrangler is not ready:\n${stack.output()}`);
+}
+
+async function stopGroup(child: ChildProcess): Promise<void> {
+  if (child.pid === undefined || child.exitCode !== null) return;
+  const ended = once(child, "exit");
+  process.kill(-child.pid, "SIGTERM");
+  await ended;
+}
+
+async function send(
+  port: number,
+  method: string,
+  path: string,
+  headers: Record<string, string | string[]>,
+): Promise<Answer> {
+  const request = httpRequest({ host: "127.0.0.1", port, method, path, headers, agent: false });
+  request.end();
+  const [response] = await once(request, "response");
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk);
+  return { status: response.statusCode, headers: response.headers, body: Buffer.concat(chunks) };
+}
+
+export const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms));
+
+/** Asks again and again until `probe` gives something. */
+export async function eventually<T>(
+  probe: () => Promise<T | undefined> | T | undefined,
+  timeoutMs = 15_000,
+): Promise<T> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    const found = await probe();
+    if (found !== undefined) return found;
+    if (Date.now() > deadline) throw new Error("it did not happen in time");
+    await sleep(100);
+  }
+}
