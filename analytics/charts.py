@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
-from analytics.formats import clean_label
+from analytics.formats import clean_label, shorten_middle
 
 MAX_SERIES = 6
 """As many colours as people tell apart; callers fold the rest into one series."""
@@ -23,10 +23,10 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 72, 8, 12, 28
 _TICKS = 4
 _LABEL_WIDTH = 62  # pixels that a label below the axis needs
 _ROW = 26
-_NAME_WIDTH = 170
+_NAME_WIDTH = 212
 _VALUE_WIDTH = 70
 _BARS_WIDTH = 500
-_CHARACTER_WIDTH = 6.4  # of the 12 px sans serif of the labels
+_CHARACTER_WIDTH = 7.4  # of the 12 px sans serif of the labels, on the wide side
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,11 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar of `horizontal_bars`."""
+    """One bar of `horizontal_bars`; `muted` for one that is no single thing, such as the sum of all others."""
 
     name: str
     value: float
+    muted: bool = False
 
 
 def nice_ticks(maximum: float, count: int = _TICKS) -> list[float]:
@@ -129,11 +130,20 @@ def horizontal_bars(
     room = _BARS_WIDTH - _NAME_WIDTH - _VALUE_WIDTH
     for n, bar in enumerate(bars):
         middle = n * _ROW + _ROW / 2 + 3
-        fitting = clean_label(bar.name, int((_NAME_WIDTH - 12) / _CHARACTER_WIDTH))
+        fitting = shorten_middle(clean_label(bar.name, 200), int((_NAME_WIDTH - 12) / _CHARACTER_WIDTH))
         name = _text(svg, fitting, _NAME_WIDTH - 10, middle + 4, "end")
         ElementTree.SubElement(name, "title").text = clean_label(bar.name, 200)
         width = max(bar.value / longest * room, 1.0 if bar.value > 0 else 0.0)
-        _add(svg, "rect", x=_NAME_WIDTH, y=middle - 8, width=width, height=16, rx=2, **{"class": "s0"})
+        _add(
+            svg,
+            "rect",
+            x=_NAME_WIDTH,
+            y=middle - 8,
+            width=width,
+            height=16,
+            rx=2,
+            **{"class": "s5" if bar.muted else "s0"},
+        )
         _text(svg, format_value(bar.value), _NAME_WIDTH + width + 7, middle + 4, "start")
     _add(svg, "line", x1=_NAME_WIDTH, x2=_NAME_WIDTH, y1=2, y2=height - 2, **{"class": "axis"})
     return _serialize(svg)

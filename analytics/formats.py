@@ -56,3 +56,11 @@ def clean_label(text: str, limit: int = MAX_LABEL) -> str:
     """A text from a log that cannot change the layout: no control or direction characters, at most `limit` long."""
     shown = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c).startswith("C") else c for c in text)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def shorten_middle(text: str, limit: int) -> str:
+    """At most `limit` characters of a text, with its middle left out: names differ at their ends."""
+    if len(text) <= limit:
+        return text
+    tail = (limit - 1) // 2
+    return f"{text[: limit - 1 - tail]}…{text[len(text) - tail :]}"

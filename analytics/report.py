@@ -283,7 +283,7 @@ def render_html(report: Report) -> str:
             total=report.total,
             title=_title(report.period),
             range_text=_range_text(report.period),
-            tiles=_tiles(report),
+            tiles=_tiles(report) if report.total.requests else [],
             figures=_figures(report) if report.total.requests else [],
             tables=[
                 ("datasets", "Datasets", ("Dataset",), fold(report.datasets, TABLE_ROWS)),
@@ -299,6 +299,18 @@ def render_html(report: Report) -> str:
             group_titles=codes.GROUP_TITLES,
         )
     )
+
+
+def headline_markdown(report: Report) -> str:
+    """The headline figures as Markdown, for places that show no HTML. It holds no text from a log."""
+    rows = [
+        f"| {tile.label} | {tile.value} | {' · '.join(filter(None, (tile.note, tile.change)))} |"
+        for tile in _tiles(report)
+    ]
+    lines = [f"## {_title(report.period)}", "", f"{_range_text(report.period)}.", ""]
+    if not report.total.requests:
+        return "\n".join([*lines, "No requests in this period.", ""])
+    return "\n".join([*lines, "| | | |", "|---|---|---|", *rows, ""])
 
 
 @dataclass(frozen=True, slots=True)
@@ -463,7 +475,7 @@ def _refused_figure(report: Report) -> Figure:
 
 def _cost_figure(report: Report) -> Figure:
     rows = sorted(report.datasets, key=lambda row: row.cost, reverse=True)
-    bars = [charts.Bar(row.usage.name, float(row.cost)) for row in fold(rows, BAR_ROWS)]
+    bars = [charts.Bar(row.usage.name, float(row.cost), row.folded) for row in fold(rows, BAR_ROWS)]
     svg = charts.horizontal_bars(
         "cost", "Estimated cost by dataset", "US dollars at list prices.", bars, formats.format_usd
     )
@@ -471,14 +483,14 @@ def _cost_figure(report: Report) -> Figure:
 
 
 def _bars_figure(chart_id: str, heading: str, rows: Sequence[Row]) -> Figure:
-    bars = [charts.Bar(" @ ".join(row.usage.parts), row.usage.bytes_sent) for row in fold(rows, BAR_ROWS)]
+    bars = [charts.Bar(" @ ".join(row.usage.parts), row.usage.bytes_sent, row.folded) for row in fold(rows, BAR_ROWS)]
     svg = charts.horizontal_bars(chart_id, heading, "Bytes delivered, most first.", bars, formats.format_bytes)
     return Figure(heading, "bytes delivered", Markup(svg))  # noqa: S704 - serialized XML
 
 
 def _refused_users_figure(report: Report) -> Figure:
     rows = sorted((row for row in report.users if row.usage.refused), key=lambda row: row.usage.refused, reverse=True)
-    bars = [charts.Bar(row.usage.name, row.usage.refused) for row in fold(rows, BAR_ROWS)]
+    bars = [charts.Bar(row.usage.name, row.usage.refused, row.folded) for row in fold(rows, BAR_ROWS)]
     svg = charts.horizontal_bars(
         "user-refused", "Refused requests by user", "Number of requests, most first.", bars, formats.format_count
     )

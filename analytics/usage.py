@@ -28,7 +28,7 @@ Dimension = Literal[
     "dataset_version_user",
 ]
 
-MAX_INTERRUPTED = 20
+MAX_INTERRUPTED = 10
 
 
 @dataclass(frozen=True, slots=True)
