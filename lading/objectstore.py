@@ -7,6 +7,7 @@ ETag of a multipart upload is no hash of the content.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -70,6 +71,12 @@ def s3_client(settings: Settings) -> Any:
             max_pool_connections=32,
         ),
     )
+
+
+@functools.cache
+def bucket(settings: Settings) -> Bucket:
+    """The datasets' bucket. One client per process and configuration: it is thread-safe and keeps its connections."""
+    return Bucket(s3_client(settings), settings.s3_bucket)
 
 
 def content_type(key: str) -> str:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
 from lading.errors import LadingError, SourceError, UsageError
 from lading.index import CHUNK_COLUMNS, FILE_COLUMNS, IndexFile, describe
 from lading.names import INDEX_CHUNKS, INDEX_FILES
@@ -117,3 +120,6 @@ def _reader(labels: Path) -> str:
     if reader is None:
         raise UsageError(f"labels in {labels.name!r} are of an unknown kind", "give a .csv, .jsonl or .parquet file")
     return reader.format(literal(labels))
+
+
+index_task = task(name="index", cache_policy=NO_CACHE)(build_index)

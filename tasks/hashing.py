@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
 from lading.chunking import cut, is_large
 from lading.errors import SourceError
 from lading.manifest import Chunking
@@ -98,8 +101,8 @@ def hash_files(
         tables.load("cut", work.root / "cut.ndjson", PIECE_COLUMNS)
         now_ns = time.time_ns()
         tables.run(
-            "CREATE TABLE all_hashes AS SELECT path, size, mtime_ns, inode, unhex(sha256) AS sha256, false AS was_cached "
-            "FROM hashed UNION ALL SELECT path, size, mtime_ns, inode, sha256, true FROM cached"
+            "CREATE TABLE all_hashes AS SELECT path, size, mtime_ns, inode, unhex(sha256) AS sha256, "
+            "false AS was_cached FROM hashed UNION ALL SELECT path, size, mtime_ns, inode, sha256, true FROM cached"
         )
         # Only large files have rows in the cut: a smaller one is its own chunk.
         tables.run(
@@ -120,7 +123,8 @@ def hash_files(
             work.root / "entries.hashed.parquet",
         )
         tables.save(
-            f"SELECT path, size, mtime_ns, inode, sha256 FROM all_hashes WHERE was_cached OR mtime_ns < {now_ns - RACY_NS}",
+            "SELECT path, size, mtime_ns, inode, sha256 FROM all_hashes "
+            f"WHERE was_cached OR mtime_ns < {now_ns - RACY_NS}",
             known["files"],
         )
         tables.save("SELECT * FROM large_pieces", known["pieces"])
@@ -218,3 +222,6 @@ def _cache_file(cache: Path, source: Path, name: str, chunking: Chunking) -> Pat
     """The cache is per source folder and per chunking parameters."""
     identity = f"{source.resolve()}\0{chunking.model_dump_json()}"
     return cache / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}-{name}.parquet"
+
+
+hash_task = task(name="hash", cache_policy=NO_CACHE)(hash_files)

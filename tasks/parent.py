@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
 from lading.errors import IntegrityError, NotFoundError
 from lading.manifest import Manifest, parse
 from lading.names import INDEX_CHUNKS, INDEX_FILES, MANIFEST, latest_key, release_key
-from lading.objectstore import Bucket
+from lading.objectstore import Bucket, bucket
+from lading.settings import Settings
 from tasks.plan import ParentIndex
 from tasks.work import WorkDir
 
@@ -22,10 +26,10 @@ class Latest:
     etag: str
 
 
-def read_latest(bucket: Bucket, dataset: str) -> Latest | None:
+def read_latest(store: Bucket, dataset: str) -> Latest | None:
     """The dataset's promoted release, or None before the first one."""
     try:
-        data, etag = bucket.get_with_etag(latest_key(dataset))
+        data, etag = store.get_with_etag(latest_key(dataset))
     except NotFoundError:
         return None
     try:
@@ -37,20 +41,28 @@ def read_latest(bucket: Bucket, dataset: str) -> Latest | None:
         ) from error
 
 
-def read_manifest(bucket: Bucket, dataset: str, version: str) -> Manifest:
+def read_manifest(store: Bucket, dataset: str, version: str) -> Manifest:
     """A release's manifest. Raises NotFoundError if there is no such release."""
     try:
-        return parse(bucket.get(release_key(dataset, version, MANIFEST)))
+        return parse(store.get(release_key(dataset, version, MANIFEST)))
     except NotFoundError:
         raise NotFoundError(
             f"dataset {dataset!r} has no release {version!r}", "list the releases with 'lading ls'"
         ) from None
 
 
-def fetch_parent(bucket: Bucket, dataset: str, version: str, work: WorkDir) -> tuple[Manifest, ParentIndex]:
+def fetch_parent(store: Bucket, dataset: str, version: str, work: WorkDir) -> tuple[Manifest, ParentIndex]:
     """Download the parent's index into the work folder."""
-    manifest = read_manifest(bucket, dataset, version)
+    manifest = read_manifest(store, dataset, version)
     index = ParentIndex(work.parent(INDEX_FILES), work.parent(INDEX_CHUNKS))
     for entry, path in ((manifest.index.files, index.files), (manifest.index.chunks, index.chunks)):
-        bucket.download(entry.key, path, entry.sha256)
+        store.download(entry.key, path, entry.sha256)
     return manifest, index
+
+
+def fetch_parent_release(settings: Settings, dataset: str, version: str, work: WorkDir) -> tuple[Manifest, ParentIndex]:
+    """`fetch_parent` with the configured bucket."""
+    return fetch_parent(bucket(settings), dataset, version, work)
+
+
+parent_task = task(name="parent", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE)(fetch_parent_release)

@@ -11,6 +11,9 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
 from lading.shard import CHUNK_MEMBER_PREFIX
 from lading.tables import Tables, literal
 from tasks.work import WorkDir
@@ -125,7 +128,8 @@ FROM entries WHERE type <> 'file' OR size = 0
 _DELTA_ITEMS = f"""
 CREATE TABLE items AS
 WITH content AS (
-    SELECT min(path) AS path, sha256, any_value(size) AS size, arg_min(mode, path) AS mode, arg_min(mtime, path) AS mtime
+    SELECT min(path) AS path, sha256, any_value(size) AS size, arg_min(mode, path) AS mode,
+           arg_min(mtime, path) AS mtime
     FROM entries WHERE type = 'file' AND size > 0 GROUP BY sha256
 ),
 new_pieces AS (
@@ -157,7 +161,8 @@ WITH placed AS (
     FROM items
 ),
 summed AS (
-    SELECT *, sum(CASE WHEN lone THEN 0 ELSE raw_size END) OVER (ORDER BY sort_path, only_seq, path) - raw_size AS before,
+    SELECT *, sum(CASE WHEN lone THEN 0 ELSE raw_size END) OVER (ORDER BY sort_path, only_seq, path) - raw_size
+               AS before,
            sum(lone::INTEGER) OVER (ORDER BY sort_path, only_seq, path) AS lone_no,
            count(*) FILTER (lone) OVER () AS lone_count
     FROM placed
@@ -187,3 +192,5 @@ SELECT count(*) FILTER (o.path IS NULL), count(*) FILTER (n.path IS NOT NULL AND
        count(*) FILTER (n.path IS NULL)
 FROM entries n FULL JOIN parent_files o USING (path)
 """
+
+plan_task = task(name="plan", cache_policy=NO_CACHE)(plan)

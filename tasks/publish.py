@@ -6,8 +6,11 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from lading.errors import ConflictError, NotFoundError
 from lading.index import IndexFile
@@ -21,9 +24,10 @@ from lading.manifest import (
     Shard,
     Totals,
 )
-from lading.names import MANIFEST, SIGNATURE, latest_key, release_key
-from lading.objectstore import Bucket
-from lading.signing import sign
+from lading.names import MANIFEST, SIGNATURE, latest_key, release_key, shard_key
+from lading.objectstore import Bucket, bucket
+from lading.settings import Settings
+from lading.signing import load_key, sign
 from tasks.build_index import ReleaseIndex
 from tasks.card import DatasetCard
 from tasks.pack import PackedShard
@@ -63,9 +67,7 @@ def build_manifest(
 ) -> Manifest:
     """The manifest of a release. `shards` are the new ones; the parent's are kept where the index refers to them."""
     new = [
-        Shard.model_validate(
-            {"key": f"{dataset}/shards/{s.sha256}.tar.zst", "size": s.size, "sha256": s.sha256, "kind": s.kind}
-        )
+        Shard.model_validate({"key": shard_key(dataset, s.sha256), "size": s.size, "sha256": s.sha256, "kind": s.kind})
         for s in shards
     ]
     old = list(parent.files) if parent else []
@@ -106,7 +108,7 @@ def build_manifest(
     )
 
 
-def publish(bucket: Bucket, manifest: Manifest, index: ReleaseIndex, key: Ed25519PrivateKey) -> Published:
+def publish(store: Bucket, manifest: Manifest, index: ReleaseIndex, key: Ed25519PrivateKey) -> Published:
     """Store the index, the signature and last the manifest, which makes the release visible.
 
     Raises ConflictError if another release of this version is there. The same release again is no error: so a run that
@@ -114,47 +116,61 @@ def publish(bucket: Bucket, manifest: Manifest, index: ReleaseIndex, key: Ed2551
     """
     data = manifest.to_bytes()
     for entry, file in ((manifest.index.files, index.files), (manifest.index.chunks, index.chunks)):
-        bucket.upload(file.path, entry.key, entry.sha256)
-    _put_once(bucket, manifest, MANIFEST, data)
+        store.upload(file.path, entry.key, entry.sha256)
+    _put_once(store, manifest, MANIFEST, data)
     # Ed25519 is deterministic, so whoever repeats this writes the same bytes.
-    _put_once(bucket, manifest, SIGNATURE, sign(data, key))
+    _put_once(store, manifest, SIGNATURE, sign(data, key))
     return Published(manifest.dataset, manifest.version, hashlib.sha256(data).hexdigest(), manifest.totals.stored_bytes)
 
 
-def _put_once(bucket: Bucket, manifest: Manifest, name: str, data: bytes) -> None:
+def _put_once(store: Bucket, manifest: Manifest, name: str, data: bytes) -> None:
     key = release_key(manifest.dataset, manifest.version, name)
     try:
-        bucket.put_if_absent(key, data)
+        store.put_if_absent(key, data)
     except ConflictError:
-        if bucket.get(key) != data:
+        if store.get(key) != data:
             raise ConflictError(
                 f"release {manifest.version!r} of dataset {manifest.dataset!r} exists already",
                 "give another --version: a release never changes",
             ) from None
 
 
-def promote(bucket: Bucket, dataset: str, version: str) -> bool:
+def promote(store: Bucket, dataset: str, version: str) -> bool:
     """Make `version` the dataset's latest by compare-and-swap; returns False if it is already.
 
     Raises NotFoundError if the release is not there, ConflictError if somebody else promotes at the same moment.
     """
     try:
-        manifest = bucket.get(release_key(dataset, version, MANIFEST))
+        manifest = store.get(release_key(dataset, version, MANIFEST))
     except NotFoundError:
         raise NotFoundError(
             f"dataset {dataset!r} has no release {version!r}", "list the releases with 'lading ls'"
         ) from None
     digest = hashlib.sha256(manifest).hexdigest()
-    latest = read_latest(bucket, dataset)
+    latest = read_latest(store, dataset)
     if latest and (latest.version, latest.manifest_sha256) == (version, digest):
         return False
     document = {"manifest_sha256": digest, "version": version}
     data = json.dumps(document, sort_keys=True, separators=(",", ":")).encode() + b"\n"
     try:
-        bucket.swap(latest_key(dataset), data, latest.etag if latest else None)
+        store.swap(latest_key(dataset), data, latest.etag if latest else None)
     except ConflictError:
         raise ConflictError(
             f"somebody else promoted a release of {dataset!r} at the same moment",
             f"look at it, then run 'lading promote {dataset} {version}'",
         ) from None
     return True
+
+
+def publish_release(settings: Settings, manifest: Manifest, index: ReleaseIndex, key_file: Path) -> Published:
+    """`publish` with the configured bucket and key."""
+    return publish(bucket(settings), manifest, index, load_key(key_file))
+
+
+def promote_release(settings: Settings, dataset: str, version: str) -> bool:
+    """`promote` with the configured bucket."""
+    return promote(bucket(settings), dataset, version)
+
+
+publish_task = task(name="publish", cache_policy=NO_CACHE)(publish_release)
+promote_task = task(name="promote", cache_policy=NO_CACHE)(promote_release)

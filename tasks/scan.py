@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
 from lading.errors import SourceError
 from lading.paths import OWN_FOLDER, link_is_safe
 from lading.tables import NdjsonWriter, Tables
@@ -98,7 +101,7 @@ def _entry(path: str, entry: os.DirEntry[str]) -> dict[str, Any]:
     if stat.S_ISREG(status.st_mode):
         return _row(path, "file", status, size=status.st_size)
     if stat.S_ISLNK(status.st_mode):
-        target = os.readlink(entry.path)
+        target = str(Path(entry.path).readlink())
         _check_link(path, target)
         return _row(path, "symlink", status, target=target)
     raise SourceError(
@@ -131,3 +134,6 @@ def _check_utf8(text: str, what: str) -> None:
         text.encode("utf-8")
     except UnicodeEncodeError:
         raise SourceError(f"{what} is not UTF-8: {text!r}", "rename it") from None
+
+
+scan_task = task(name="scan", cache_policy=NO_CACHE)(scan)

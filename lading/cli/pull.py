@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from lading.client.pull import JOBS, PullResult, pull
 from lading.cli.progress import reporter
+from lading.client.pull import JOBS, PullResult, pull
 
 app = typer.Typer(add_completion=False)
 

@@ -32,6 +32,8 @@ def command(
         access = Access(session, settings, dataset, version)
         jwk = signer(fetch_signature(access, Transfer(session, access)))
     if thumbprint(jwk) != key_id:
-        raise IntegrityError(f"{reference} is signed by key {thumbprint(jwk)}", "ask the publisher for the right key id")
+        raise IntegrityError(
+            f"{reference} is signed by key {thumbprint(jwk)}", "ask the publisher for the right key id"
+        )
     TrustStore(settings.trust_store).trust(dataset, jwk)
     print(f"lading: trusting key {key_id} for dataset {dataset}", file=sys.stderr)

@@ -17,7 +17,9 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def command(
-    gateway_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of gateway and store; 0: any.")] = GATEWAY_PORT,
+    gateway_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of gateway and store; 0: any.")
+    ] = GATEWAY_PORT,
     issuer_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the issuer; 0: any.")] = ISSUER_PORT,
 ) -> None:
     """Run gateway, object store and issuer on this machine until Ctrl-C; they keep their state in LADING_HOME."""
@@ -26,7 +28,9 @@ def command(
         config = prepare(Settings.from_env(), gateway_port, issuer_port)
         with Stack(config, note=lambda message: print(f"lading: {message}", file=sys.stderr, flush=True)) as stack:
             print(f"lading: state and logs are in {config.home}", file=sys.stderr)
-            print('lading: in another shell: eval "$(lading env --export)"; Ctrl-C ends it', file=sys.stderr, flush=True)
+            print(
+                'lading: in another shell: eval "$(lading env --export)"; Ctrl-C ends it', file=sys.stderr, flush=True
+            )
             stack.watch()
     except KeyboardInterrupt:
         print("lading: stopped", file=sys.stderr)

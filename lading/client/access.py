@@ -40,14 +40,20 @@ class Grant:
 class Access:
     """Access to one release. Thread-safe: all threads share one token."""
 
-    def __init__(self, session: requests.Session, settings: Settings, dataset: str, version: str) -> None:
-        """Ask for a token at once. Raises UsageError without settings, AccessError, NotFoundError, TransferError."""
+    def __init__(
+        self, session: requests.Session, settings: Settings, dataset: str, version: str, ttl: int | None = None
+    ) -> None:
+        """Ask for a token at once, of `ttl` seconds or the issuer's default lifetime.
+
+        Raises UsageError without settings, AccessError, NotFoundError, TransferError."""
         self._session = session
         self._url = settings.require("issuer_url") + "/v1/tokens"
         self._api_key = settings.require("api_key")
         self._gateway = settings.gateway_url
         self._lock = threading.Lock()
-        self._body = {"dataset": dataset, "version": version}
+        self._body: dict[str, Any] = {"dataset": dataset, "version": version}
+        if ttl is not None:
+            self._body["ttl"] = ttl
         self.grant = self._ask()
         # Later tokens are for the version that the first one named: `latest` may move during a pull.
         self._body["version"] = self.grant.version

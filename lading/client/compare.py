@@ -7,7 +7,6 @@ Tables out: `todo` (entries to make), `local_pieces` (chunks that the folder hol
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +45,7 @@ def list_present(tables: Tables, dest: Path, listing: Path) -> None:
             if entry is None:
                 rows.write({"path": path, "type": "dir"})
             elif entry.is_symlink():
-                rows.write({"path": path, "type": "symlink", "target": os.readlink(entry.path)})
+                rows.write({"path": path, "type": "symlink", "target": str(Path(entry.path).readlink())})
             elif entry.is_file(follow_symlinks=False):
                 status = entry.stat(follow_symlinks=False)
                 rows.write({"path": path, "type": "file", "size": status.st_size, "mtime_ns": status.st_mtime_ns})

@@ -69,7 +69,7 @@ class State:
         self._lock.release()
 
     def load(self, tables: Tables) -> None:
-        """Name the tables `installed` (path, size, mtime_ns, sha256) and `done` (partial, seq), and open the journal."""
+        """Name the tables `installed` (path, size, mtime_ns, sha256) and `done` (partial, seq); open the journal."""
         self._journal.touch()
         tables.load("journal", self._journal, JOURNAL_COLUMNS, torn=True)
         self._count = tables.row("SELECT coalesce(max(n), 0) FROM journal")[0]

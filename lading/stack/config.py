@@ -8,6 +8,7 @@ import secrets
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ def recall(settings: Settings) -> StackConfig:
 
 def worker_config(config: StackConfig, worker: Path, keyring: str) -> dict[str, Any]:
     """The Worker's configuration for `wrangler dev`: the committed one with local ports, keys and credentials."""
-    document = read_jsonc(worker / "wrangler.jsonc")
+    document: dict[str, Any] = read_jsonc(worker / "wrangler.jsonc")
     document.pop("$schema", None)
     document["main"] = str(worker / document["main"])
     credentials = {
@@ -145,7 +146,7 @@ def write_private(path: Path, text: str) -> None:
 def _secrets(path: Path) -> dict[str, str]:
     """Read the stack's secrets, made on first use. New kinds of secret are added to an old file."""
     known: dict[str, str] = json.loads(path.read_bytes()) if path.exists() else {}
-    makers = {
+    makers: dict[str, Callable[[], str]] = {
         "api_key": _new_api_key,
         "issuer_secret": lambda: secrets.token_urlsafe(32),
         "s3_access_key_id": lambda: secrets.token_hex(16),

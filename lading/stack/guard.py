@@ -22,8 +22,8 @@ def main(command: list[str]) -> int:
     """Run `command` in a process group of its own; returns its exit code."""
     # Ctrl-C goes to the whole foreground group: the parent decides what happens then.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: os.close(0) or os._exit(_end(child)))
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(_end(child)))
     threading.Thread(target=_watch, args=(child,), daemon=True).start()
     code = child.wait()
     _signal_group(child, signal.SIGKILL)

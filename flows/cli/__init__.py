@@ -1,0 +1,1 @@
+"""The publisher's commands: thin fronts of the flows."""

@@ -1,0 +1,202 @@
+"""Flow `release`: from a folder to a promoted release.
+
+scan -> hash and chunk -> plan -> pack -> upload -> index -> manifest -> smoke test -> promote. What is visible changes
+only at two points: when the manifest is put, and when `latest` is swapped. A run that was killed is repeated as it was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_table_artifact
+from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import Field
+
+from flows.smoke import smoke as smoke_flow
+from lading.errors import ConflictError, UsageError
+from lading.manifest import Chunking, Compression, Manifest
+from lading.names import MANIFEST, check_dataset, check_version, release_key
+from lading.objectstore import bucket
+from lading.settings import Settings
+from tasks.build_index import index_task
+from tasks.card import read_card
+from tasks.hashing import hash_task
+from tasks.pack import PackedShard, pack_task
+from tasks.parent import parent_task, read_latest, read_manifest
+from tasks.plan import Plan, plan_task
+from tasks.publish import build_manifest, promote_task, publish_task
+from tasks.scan import check_source, scan_task
+from tasks.upload import Upload, upload_task
+from tasks.work import WorkDir, exclusive
+
+PENDING_UPLOADS = 3
+"""Packed shards that may wait on disk for their upload."""
+
+
+@dataclass
+class _Steps:
+    """What each step took, for the result and the artifact."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[dict[str, Any]]:
+        """Time a step; its `bytes` are filled in by the body."""
+        row: dict[str, Any] = {"step": name, "seconds": 0.0, "bytes": 0}
+        started = time.monotonic()
+        yield row
+        row["seconds"] = round(time.monotonic() - started, 3)
+        self.rows.append(row)
+
+
+@flow(
+    name="release",
+    flow_run_name="release-{dataset}-{version}",
+    task_runner=ThreadPoolTaskRunner(max_workers=PENDING_UPLOADS),  # type: ignore[arg-type]
+)
+def release(
+    source: Annotated[str, Field(description="Folder that holds the files")],
+    dataset: Annotated[str, Field(description="Name of the dataset: a-z, 0-9, '.', '_', '-'")],
+    version: Annotated[str, Field(description="Name of the new version, for example a date")],
+    labels: Annotated[str | None, Field(description="CSV, JSONL or Parquet file with labels by path")] = None,
+    card: Annotated[str | None, Field(description="TOML file with title, licence and sources")] = None,
+    full: Annotated[bool, Field(description="Store everything afresh instead of a delta")] = False,
+    rehash: Annotated[bool, Field(description="Read every file, whatever the hash cache says")] = False,
+    level: Annotated[int, Field(description="zstd level", ge=1, le=22)] = 3,
+    smoke: Annotated[bool, Field(description="Test the release through the gateway before it is promoted")] = True,
+    promote: Annotated[bool, Field(description="Make it the latest version")] = True,
+) -> dict[str, Any]:
+    """Release a folder as a new version of a dataset; returns what was stored and how long each step took."""
+    settings = Settings.from_env()
+    check_dataset(dataset)
+    check_version(version)
+    folder = check_source(Path(source))
+    if settings.publisher_key is None:
+        raise UsageError("LADING_PUBLISHER_KEY is not set", "make a key with 'lading keygen FILE' and set it to FILE")
+    dataset_card = read_card(Path(card) if card else None)
+    chunking, compression = Chunking(), Compression(level=level)
+    steps = _Steps()
+    with exclusive(settings.home / "work" / dataset / version) as work:
+        decisions = _decide(settings, work, dataset, version, full)
+        work.prepare()
+        with steps.step("scan") as row:
+            found = scan_task(folder, work.entries)
+            row["bytes"] = found.bytes
+        for warning in found.warnings:
+            get_run_logger().warning(warning)
+        with steps.step("hash") as row:
+            hashed = hash_task(folder, work, settings.home / "cache" / "hashes", chunking, rehash=rehash)
+            row["bytes"] = hashed.read_bytes
+        parent, parent_index = None, None
+        if decisions["parent"]:
+            with steps.step("parent") as row:
+                parent, parent_index = parent_task(settings, dataset, decisions["parent"], work)
+        with steps.step("plan"):
+            plan = plan_task(work, parent_index, full=decisions["full"])
+        with steps.step("pack and upload") as row:
+            shards, uploads = _pack_and_upload(settings, dataset, folder, work, plan, compression)
+            row["bytes"] = sum(shard.raw_size for shard in shards)
+        with steps.step("index"):
+            index = index_task(work, None if plan.kind == "base" else parent_index, Path(labels) if labels else None)
+        with steps.step("publish"):
+            manifest = build_manifest(
+                dataset=dataset,
+                version=version,
+                parent=parent,
+                created_at=datetime.fromisoformat(decisions["created_at"]),
+                card=dataset_card,
+                plan=plan,
+                shards=shards,
+                index=index,
+                chunking=chunking,
+                compression=compression,
+            )
+            published = publish_task(settings, manifest, index, settings.publisher_key)
+        checks = []
+        if smoke:
+            with steps.step("smoke test"):
+                checks = smoke_flow(dataset, version, expiry_ttl=None)
+        if promote:
+            with steps.step("promote"):
+                promote_task(settings, dataset, version)
+        work.remove()
+    result = _result(manifest, published.manifest_sha256, shards, uploads, steps, checks)
+    create_table_artifact(steps.rows, key="release-steps", description=f"Steps of {dataset}@{version}")
+    return result
+
+
+def _decide(settings: Settings, work: WorkDir, dataset: str, version: str, full: bool) -> dict[str, Any]:
+    """Decide on the parent and the moment, or repeat what an unfinished run of this release decided.
+
+    Raises ConflictError if the version exists and no run of ours left it unfinished.
+    """
+    earlier = work.started()
+    if earlier is not None:
+        return earlier
+    store = bucket(settings)
+    if store.head(release_key(dataset, version, MANIFEST)) is not None:
+        raise ConflictError(
+            f"release {version!r} of dataset {dataset!r} exists already",
+            "give another --version: a release never changes",
+        )
+    latest = read_latest(store, dataset)
+    decisions = {
+        "parent": latest.version if latest else None,
+        "full": full,
+        "created_at": datetime.now(UTC).replace(microsecond=0).isoformat(),
+    }
+    if latest:
+        # A parent with other chunking parameters has no chunks in common.
+        decisions["full"] = full or read_manifest(store, dataset, latest.version).chunking != Chunking()
+    work.start(decisions)
+    return decisions
+
+
+def _pack_and_upload(
+    settings: Settings, dataset: str, source: Path, work: WorkDir, plan: Plan, compression: Compression
+) -> tuple[list[PackedShard], list[Upload]]:
+    """Pack one shard after the other, each with all cores, while earlier ones are uploaded."""
+    shards: list[PackedShard] = []
+    uploads: list[Upload] = []
+    pending: deque[Any] = deque()
+    for shard_no in range(plan.shards):
+        shard = pack_task(source, work, shard_no, plan.kind, compression)
+        shards.append(shard)
+        pending.append(upload_task.submit(settings, dataset, shard))
+        if len(pending) >= PENDING_UPLOADS:
+            uploads.append(pending.popleft().result())
+    uploads += [future.result() for future in pending]
+    return shards, uploads
+
+
+def _result(
+    manifest: Manifest,
+    manifest_sha256: str,
+    shards: list[PackedShard],
+    uploads: list[Upload],
+    steps: _Steps,
+    checks: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """What the flow returns: small, plain values."""
+    return {
+        "dataset": manifest.dataset,
+        "version": manifest.version,
+        "parent": manifest.parent,
+        "manifest_sha256": manifest_sha256,
+        "totals": manifest.totals.model_dump(),
+        "delta": manifest.delta.model_dump(by_alias=True),
+        "new_stored_bytes": sum(shard.size for shard in shards),
+        "uploaded_bytes": sum(upload.size for upload in uploads if upload.sent),
+        "shards": len(manifest.files),
+        "new_shards": len(shards),
+        "steps": steps.rows,
+        "smoke_checks": checks,
+    }
