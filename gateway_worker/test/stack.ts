@@ -17,6 +17,7 @@ import { exportJWK, generateKeyPair, SignJWT } from "jose";
 const PACKAGE_DIR = resolve(import.meta.dirname, "..");
 const WRANGLER = join(PACKAGE_DIR, "node_modules/wrangler/bin/wrangler.js");
 const READY_TIMEOUT_MS = 45_000;
+const TOKEN_LIFETIME_S = 300;
 const S3_CREDENTIALS = { accessKeyId: "integration-test", secretAccessKey: "integration-test-secret" };
 
 export interface Answer {
@@ -72,15 +73,11 @@ export async function startStack(vars: Record<string, string | undefined> = {}):
   const stack: Stack = {
     url,
     s3: new AwsClient({ ...S3_CREDENTIALS, region: "auto", service: "s3" }),
-    s3Url: (bucket, key) => `${url}/cdn-cgi/local/r2/s3/${bucket}/${key}`,
+    s3Url: (bucket, key) => `${url}/cdn-cgi/local/r2/s3/${bucket}/${key.split("/").map(encodeURIComponent).join("/")}`,
     send: (method, path, headers = {}) => send(port, method, path, headers),
     token: (claims = {}) =>
-      new SignJWT({ jti: "test-token", sub: "ann", prj: "p1", scp: ["ds/"], ...claims })
+      new SignJWT({ ...defaultClaims(), ...claims })
         .setProtectedHeader({ alg: "EdDSA", kid: "k1", typ: "dl+jwt" })
-        .setIssuer("lading")
-        .setAudience("lading-gateway")
-        .setIssuedAt()
-        .setExpirationTime("5 min")
         .sign(privateKey),
     output: () => output,
     stop: async () => {
@@ -95,6 +92,14 @@ export async function startStack(vars: Record<string, string | undefined> = {}):
     throw error;
   }
   return stack;
+}
+
+function defaultClaims() {
+  const nowS = Math.floor(Date.now() / 1000);
+  return {
+    ...{ iss: "lading", aud: "lading-gateway", sub: "ann", jti: "test-token", prj: "p1", scp: ["ds/"] },
+    ...{ iat: nowS, exp: nowS + TOKEN_LIFETIME_S },
+  };
 }
 
 /** The committed configuration, made independent of its place, with S3 access to both buckets. */
