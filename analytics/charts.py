@@ -21,6 +21,7 @@ _WIDTH = 960
 _HEIGHT = 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 72, 8, 12, 28
 _TICKS = 4
+_SMALLEST = 1e-9  # what is less is drawn like nothing: no figure of ours is that small
 _LABEL_WIDTH = 62  # pixels that a label below the axis needs
 _ROW = 26
 _NAME_WIDTH = 212
@@ -49,7 +50,7 @@ class Bar:
 
 def nice_ticks(maximum: float, count: int = _TICKS) -> list[float]:
     """From 0 to at least `maximum` in about `count` steps of 1, 2 or 5 times a power of ten."""
-    if not math.isfinite(maximum) or maximum <= 0:
+    if not math.isfinite(maximum) or maximum < _SMALLEST:
         return [0.0, 1.0]
     raw = maximum / count
     magnitude = 10.0 ** math.floor(math.log10(raw))

@@ -5,21 +5,35 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from prefect import flow, task
+from prefect import State, Task, flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import TaskRun
 from pydantic import Field
 
 import analytics
 from analytics.formats import format_bytes
+from lading.errors import ConflictError, TransferError
 from lading.objectstore import Bucket, s3_client
 from lading.settings import Settings
 
 
+def is_passing(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether a failure may pass by itself: the store did not answer, or another process has the database open."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, TransferError | ConflictError)
+
+
 # A retry is safe: what is loaded is known by object and by event, and a batch is loaded as a whole or not at all.
-@task(name="load-log-objects", retries=2, retry_delay_seconds=[10, 60], cache_policy=NO_CACHE)
+@task(
+    name="load-log-objects",
+    retries=2,
+    retry_delay_seconds=[10, 60],
+    retry_condition_fn=is_passing,
+    cache_policy=NO_CACHE,
+)
 def load_log_objects(database: Path, logs_folder: Path | None, since: date | None) -> analytics.LoadResult:
     """Load every new log object of the log bucket, or of `logs_folder` if it is given."""
     source: analytics.LogSource

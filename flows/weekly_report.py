@@ -14,12 +14,15 @@ from pydantic import Field
 import analytics
 from analytics.periods import WEEK_PATTERN
 from analytics.report import headline_markdown
+from flows.load_logs import is_passing
 from lading.errors import LadingError, UsageError
 from lading.objectstore import Bucket, s3_client
 from lading.settings import Settings
 
 
-@task(name="measure-storage", retries=2, retry_delay_seconds=[5, 30], cache_policy=NO_CACHE)
+@task(
+    name="measure-storage", retries=2, retry_delay_seconds=[5, 30], retry_condition_fn=is_passing, cache_policy=NO_CACHE
+)
 def measure_storage() -> dict[str, int]:
     """Bytes that each dataset keeps in the object store."""
     settings = Settings.from_env()
@@ -27,7 +30,9 @@ def measure_storage() -> dict[str, int]:
 
 
 # A retry is safe: the database is only read, and a report replaces the earlier one of its period.
-@task(name="build-report", retries=2, retry_delay_seconds=[10, 60], cache_policy=NO_CACHE)
+@task(
+    name="build-report", retries=2, retry_delay_seconds=[10, 60], retry_condition_fn=is_passing, cache_policy=NO_CACHE
+)
 def write_period_report(
     database: Path,
     output_dir: Path,
