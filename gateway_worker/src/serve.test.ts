@@ -1,0 +1,129 @@
+/** One request through the gateway, with an origin and effects that misbehave on purpose. */
+
+import { beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+
+import { SLICE_BYTES } from "./body";
+import { ConfigError } from "./config";
+import type { RequestEvent } from "./events";
+import { OriginChanged, OriginError } from "./origin/interface";
+import type { ObjectMetadata, Origin } from "./origin/interface";
+import { serve } from "./serve";
+import type { Effects, Gateway } from "./serve";
+import type { TokenVerifier } from "./token";
+
+const SIZE = 2 * SLICE_BYTES;
+const metadata: ObjectMetadata = { size: SIZE, originEtag: '"v1"', lastModifiedMs: 0, sha256: null };
+const grant = { kid: "k", jti: "j", sub: "s", project: null, scopes: ["ds/"], boundTo: null, expiresAt: 0 };
+
+let events: RequestEvent[];
+let reports: string[];
+let deferred: Promise<unknown>[];
+
+beforeAll(() => {
+  // Node has no FixedLengthStream; a plain one does for what is tested here.
+  vi.stubGlobal(
+    "FixedLengthStream",
+    class extends TransformStream<Uint8Array, Uint8Array> {
+      constructor() {
+        super();
+      }
+    },
+  );
+});
+});
+
+beforeEach(() => {
+  [events, reports, deferred] = [[], [], []];
+});
+
+const bytes = (length: number) => new Blob([new Uint8Array(length)]).stream() as ReadableStream<Uint8Array>;
+const good: Origin = { head: async () => metadata, read: async (_key, _metadata, range) => bytes(range.length) };
+
+const effects: Effects = {
+  now: () => 0,
+  newId: () => "id",
+  defer: (work) => void deferred.push(work),
+  emit: async (event) => void events.push(event),
+  report: (message) => void reports.push(message),
+};
+
+/** Sends a request, reads the body as far as it comes, and gives the answer with its one event. */
+async function answerOf(origin: Partial<Origin>, load?: () => Promise<Gateway>) {
+  const gateway: Gateway = {
+    config: {
+      keyring: new Map(),
+      tokenRules: { issuer: "", audience: "", maxLifetimeSeconds: 1 },
+      ipLogging: { kind: "full" },
+      clientIpHeader: null,
+    },
+    origin: { ...good, ...origin },
+    tokens: { verify: async () => grant } as unknown as TokenVerifier,
+  };
+  const request = new Request("http://g/d/ds/x?token=t");
+  const response = await serve(request, load ?? (async () => gateway), effects);
+  const body = await response.arrayBuffer().catch(() => null);
+  await Promise.all(deferred);
+  expect(events).toHaveLength(1);
+  return { response, body, event: events[0] };
+}
+
+describe("serve", () => {
+  test("a body goes out slice by slice, and is counted", async () => {
+    const { response, body, event } = await answerOf({});
+    expect([response.status, body?.byteLength]).toEqual([200, SIZE]);
+    expect(event).toMatchObject({ bytes_sent: SIZE, completed: true, origin_requests: 3, origin_bytes: SIZE });
+  });
+
+  test("an origin that fails before the body is a 502, and only the log learns why", async () => {
+    const read = async () => Promise.reject(new OriginError("bucket secret-name is down"));
+    const { response, body, event } = await answerOf({ read });
+    expect(response.status).toBe(502);
+    expect(new TextDecoder().decode(body ?? undefined)).not.toContain("secret-name");
+    expect(reports.join()).toContain("secret-name");
+    expect(event).toMatchObject({ code: "origin_error", status: 502, completed: true });
+  });
+
+  test("an origin that fails at a later slice breaks the body off, and the event says how far it came", async () => {
+    const read: Origin["read"] = async (_key, _metadata, range) => {
+      if (range.offset > 0) throw new OriginError("down");
+      return bytes(range.length);
+    };
+    const { response, body, event } = await answerOf({ read });
+    expect([response.status, body]).toEqual([200, null]);
+    expect(event).toMatchObject({
+      code: "origin_error",
+      bytes_sent: SLICE_BYTES,
+      bytes_expected: SIZE,
+      completed: false,
+    });
+  });
+
+  test("an object that is replaced between metadata and read is asked for once more", async () => {
+    let version = 0;
+    const head: Origin["head"] = async () => ({ ...metadata, originEtag: `"v${(version += 1)}"` });
+    const read: Origin["read"] = async (_key, current, range) => {
+      if (current.originEtag === '"v1"') throw new OriginChanged("changed");
+      return bytes(range.length);
+    };
+    const { response } = await answerOf({ head, read });
+    expect([response.status, response.headers.get("ETag")]).toEqual([200, '"v2"']);
+  });
+
+  test("an object that changes all the time is a 502, not an endless loop", async () => {
+    const { response } = await answerOf({ read: async () => Promise.reject(new OriginChanged("changed")) });
+    expect(response.status).toBe(502);
+  });
+
+  test("a wrong setting is a 500 that names the variable", async () => {
+    const load = async () => Promise.reject(new ConfigError("LOG_IP", "'x' is none of full, prefix, hash"));
+    const { response, event } = await answerOf({}, load);
+    expect([response.status, event?.code]).toEqual([500, "misconfigured"]);
+    expect(reports).toEqual(["configuration error in LOG_IP: 'x' is none of full, prefix, hash"]);
+  });
+
+  test("an unforeseen error shows nothing of itself to the client", async () => {
+    const { body, event } = await answerOf({ head: async () => Promise.reject(new TypeError("inner detail")) });
+    expect(event).toMatchObject({ status: 500, code: "internal_error" });
+    expect(new TextDecoder().decode(body ?? undefined)).not.toContain("inner detail");
+  });
+});
