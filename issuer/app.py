@@ -14,7 +14,7 @@ from fastapi.security import HTTPBearer
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from issuer import problems
-from issuer.authorize import MAX_KEYS, MIN_TTL, RefusedError, TokenRequest
+from issuer.authorize import MAX_KEYS, RefusedError, TokenRequest
 from issuer.catalog import Release, StoreCatalog
 from issuer.database import Database
 from issuer.exporter import Exporter
@@ -39,7 +39,7 @@ class TokenBody(BaseModel):
     keys: list[str] | None = Field(
         default=None, description=f"exact object keys, at most {MAX_KEYS}; default: all objects of the release"
     )
-    ttl: int | None = Field(default=None, description=f"lifetime in seconds, {MIN_TTL} or more")
+    ttl: int | None = Field(default=None, description="lifetime in seconds")
     project: str | None = Field(default=None, description="project that pays; default: that of your grant")
     bind_ip: bool | str | None = Field(
         default=None, description="address or CIDR that may use the token; true: the address that asks"

@@ -11,9 +11,6 @@ from issuer.models import ANY_DATASET
 from lading.errors import AccessError, BadNameError
 from lading.names import LATEST, check_dataset, check_version, release_prefix, shard_prefix
 
-MIN_TTL = 30
-"""Shortest lifetime that a caller may ask for, seconds: less and clocks that differ refuse good tokens."""
-
 MAX_KEYS = 64
 """Keys in one token: it travels in URLs, and proxies commonly refuse those above 16 KB."""
 
@@ -52,10 +49,12 @@ class TokenRequest:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Lifetimes in seconds: the default and the longest."""
+    """Lifetimes in seconds: the default, the longest, and the shortest (less, and clocks that differ refuse good
+    tokens)."""
 
     ttl: int
     max_ttl: int
+    min_ttl: int = 30
 
 
 class RefusedError(AccessError):
@@ -89,8 +88,8 @@ def check_request(request: TokenRequest, limits: Limits) -> TokenRequest:
     except BadNameError as error:
         raise bad_request(str(error)) from error
     ttl = limits.ttl if request.ttl is None else request.ttl
-    if not MIN_TTL <= ttl <= limits.max_ttl:
-        raise bad_request(f"ttl is {ttl} seconds; ask for {MIN_TTL} to {limits.max_ttl}")
+    if not limits.min_ttl <= ttl <= limits.max_ttl:
+        raise bad_request(f"ttl is {ttl} seconds; ask for {limits.min_ttl} to {limits.max_ttl}")
     if request.keys is not None:
         if not 1 <= len(request.keys) <= MAX_KEYS:
             raise bad_request(

@@ -90,7 +90,7 @@ class IssuerService:
     ) -> None:
         self._settings = settings
         self._gateway = settings.require("gateway_url")
-        self._limits = Limits(settings.token_ttl, settings.token_max_ttl)
+        self._limits = Limits(settings.token_ttl, settings.token_max_ttl, settings.token_min_ttl)
         self._database = database
         self._catalog = catalog
         self._vault = vault

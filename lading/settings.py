@@ -33,6 +33,7 @@ class Settings:
     token_issuer    `iss` of tokens (LADING_TOKEN_ISSUER)
     token_audience  `aud` of tokens (LADING_TOKEN_AUDIENCE)
     token_ttl       default lifetime of tokens, seconds (LADING_TOKEN_TTL)
+    token_min_ttl   shortest lifetime that a caller may ask for, seconds (LADING_TOKEN_MIN_TTL)
     token_max_ttl   longest lifetime that a caller may ask for, seconds (LADING_TOKEN_MAX_TTL)
     """
 
@@ -51,6 +52,7 @@ class Settings:
     token_issuer: str = "lading"  # noqa: S105 - a name, not a secret
     token_audience: str = "lading-gateway"  # noqa: S105
     token_ttl: int = 300
+    token_min_ttl: int = 30
     token_max_ttl: int = 3600
 
     @classmethod
@@ -78,6 +80,7 @@ class Settings:
             token_issuer=env.get("LADING_TOKEN_ISSUER") or "lading",
             token_audience=env.get("LADING_TOKEN_AUDIENCE") or "lading-gateway",
             token_ttl=_seconds(env, "LADING_TOKEN_TTL", 300),
+            token_min_ttl=_seconds(env, "LADING_TOKEN_MIN_TTL", 30),
             token_max_ttl=_seconds(env, "LADING_TOKEN_MAX_TTL", 3600),
         )
 
