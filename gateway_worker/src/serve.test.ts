@@ -30,7 +30,6 @@ beforeAll(() => {
     },
   );
 });
-});
 
 beforeEach(() => {
   [events, reports, deferred] = [[], [], []];
