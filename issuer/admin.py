@@ -148,7 +148,7 @@ class Admin:
             self._audit(session, now, "key.create", user=user, key_id=key.key_id)
         return key
 
-    def keys(self, user: str | None = None) -> list[ApiKeyView]:
+    def api_keys(self, user: str | None = None) -> list[ApiKeyView]:
         """API keys, oldest first, of one user or of all. Raises NotFoundError."""
         now = utc_now()
         with self._read() as session:

@@ -90,7 +90,7 @@ def key_create(
 def key_list(user: Annotated[str | None, typer.Option(help="Only theirs.")] = None, as_json: Json = False) -> None:
     """List API keys by their public ids."""
     with _admin() as admin:
-        _show(admin.keys(user), as_json)
+        _show(admin.api_keys(user), as_json)
 
 
 @_key.command("revoke")

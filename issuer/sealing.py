@@ -47,7 +47,7 @@ class Vault:
         nonce, ciphertext = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
         try:
             return self._cipher.decrypt(nonce, ciphertext, context.encode())
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:
             raise UsageError(
                 f"signing key {context} cannot be opened with this LADING_ISSUER_SECRET",
                 "set the secret that the database was made with, or run 'lading admin signing-key rotate --delay 0'",
