@@ -8,6 +8,7 @@ How the modules build on each other (each imports only those above it):
     load                              log objects -> tables, exactly once
     usage, cost, storage              figures of a period, and what they cost
     charts, report                    the weekly HTML page and its JSON
+    cli                               `lading report`
 
 Nothing here imports Prefect; `flows.load_logs` and `flows.weekly_report` schedule these functions.
 """

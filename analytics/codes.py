@@ -39,15 +39,22 @@ GATEWAY_CODES = {
     "range_not_satisfiable": Meaning("request", "The range begins behind the end of the object."),
     "origin_error": Meaning("failure", "The object store failed or gave a wrong answer."),
     "internal_error": Meaning("failure", "The gateway itself failed."),
+    "misconfigured": Meaning("failure", "A setting of the gateway is missing or wrong."),
     "limiter_unavailable": Meaning("failure", "The limiter did not answer, and the gateway is set to refuse then."),
 }
 
 ISSUER_CODES = {
+    "api_key_missing": Meaning("access", "No API key was sent."),
+    "api_key_invalid": Meaning("access", "The API key is unknown, expired or revoked."),
     "no_grant": Meaning("access", "The user has no grant for this dataset, or it has expired."),
-    "bad_api_key": Meaning("access", "The API key is unknown, expired or revoked."),
-    "unknown_dataset": Meaning("request", "There is no such dataset."),
-    "unknown_version": Meaning("request", "The dataset has no such version."),
-    "rate_limited": Meaning("limits", "Too many requests for tokens in a short time."),
+    "project_not_granted": Meaning("access", "The user has no grant for this dataset on that project."),
+    "bad_request": Meaning("request", "The request for a token is malformed."),
+    "dataset_not_found": Meaning("request", "There is no such dataset."),
+    "version_not_found": Meaning("request", "The dataset has no such version."),
+    "store_unavailable": Meaning("failure", "The issuer could not read the release from the object store."),
+    "release_invalid": Meaning("failure", "The release in the object store does not match its signature or hashes."),
+    "database_unavailable": Meaning("failure", "The issuer's database did not answer."),
+    "issuer_error": Meaning("failure", "The issuer itself failed."),
 }
 
 _BY_STATUS = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 412: "precondition_failed"} | {
