@@ -20,7 +20,7 @@ from issuer.authorize import (
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-LIMITS = Limits(ttl=300, max_ttl=3600)
+LIMITS = Limits(ttl=300, min_ttl=30, max_ttl=3600)
 
 
 def ask(**fields: Any) -> TokenRequest:
