@@ -41,7 +41,7 @@ demo: setup ## Release, smoke-test, pull, interrupt, resume, update and report o
 	$(BIN)/python -m benchmarks.demo
 
 test: setup ## Run every test, Python and Worker (TESTS="-k range" narrows the Python ones)
-	cd gateway_worker && npm run --silent typecheck && npm run --silent test:unit
+	cd gateway_worker && npm run --silent typecheck && npm test --silent
 	$(BIN)/python -m pytest $(TESTS)
 
 test-fast: setup ## Run the tests without the slow ones

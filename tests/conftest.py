@@ -1,0 +1,109 @@
+"""Fixtures for all tests: the real local stack, started once, and small source trees."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+# Prefect reads these when it is imported, so they are set before any test module is. Its server gets a database of its
+# own: tests must neither see nor touch the user's.
+_PREFECT_HOME = tempfile.mkdtemp(prefix="lading-tests-prefect-")
+atexit.register(shutil.rmtree, _PREFECT_HOME, ignore_errors=True)
+os.environ.update(
+    {
+        "PREFECT_HOME": _PREFECT_HOME,
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
+        "DO_NOT_TRACK": "1",
+    }
+)
+for _name in [name for name in os.environ if name.startswith(("LADING_", "AWS_")) or name == "PREFECT_API_URL"]:
+    if _name != "AWS_CA_BUNDLE":
+        del os.environ[_name]
+
+from lading.settings import Settings  # noqa: E402
+from lading.stack.config import StackConfig, prepare  # noqa: E402
+from lading.stack.supervisor import Stack  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class RunningStack:
+    """The local stack: its settings as this process sees them, and the environment for child processes."""
+
+    config: StackConfig
+    settings: Settings
+    environment: dict[str, str]
+
+    def lading(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run the command line as a user would."""
+        return subprocess.run(
+            [sys.executable, "-m", "lading", *arguments],
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """Gateway, store and issuer, real ones, for the whole session; each test uses a dataset name of its own."""
+    home = tmp_path_factory.mktemp("stack")
+    config = prepare(Settings(home=home), gateway_port=0, issuer_port=0)
+    environment = {**config.issuer_environment(), "LADING_TOKEN_MIN_TTL": "1"}
+    os.environ.update(environment)
+    with Stack(config):
+        yield RunningStack(config, Settings.from_env(), dict(os.environ))
+    for name in environment:
+        os.environ.pop(name, None)
+
+
+@pytest.fixture
+def dataset(request: pytest.FixtureRequest) -> str:
+    """A dataset name that no other test uses."""
+    letters = "".join(letter if letter.isalnum() else "-" for letter in request.node.name.lower())
+    return f"{letters[:40].strip('-')}-{random.randrange(16**6):06x}"
+
+
+@pytest.fixture
+def make_tree(tmp_path: Path) -> Callable[..., Path]:
+    """A factory of source trees: `make_tree("v1", {"a/b.txt": b"..."})`."""
+
+    def make(name: str, files: dict[str, bytes]) -> Path:
+        root = tmp_path / name
+        for path, data in files.items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_bytes(data)
+        return root
+
+    return make
+
+
+@pytest.fixture
+def tool() -> Callable[[str], str]:
+    """Find a program that a test needs. Where it is missing the test is skipped, but not in CI: there it fails."""
+
+    def find(name: str) -> str:
+        path = shutil.which(name)
+        if path is None:
+            reason = f"the program {name!r} is not installed"
+            if os.environ.get("CI"):
+                pytest.fail(f"{reason}, and CI must run this test")
+            pytest.skip(reason)
+        return path
+
+    return find
