@@ -87,8 +87,9 @@ def _engine(url: str) -> Engine:
             return _sqlite(parsed.database, url)
         return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=30)
     except ModuleNotFoundError as error:
+        package = "psycopg[binary]" if error.name == "psycopg" else error.name
         raise UsageError(
-            f"the driver {error.name!r} for LADING_DATABASE_URL is not installed", f"run 'pip install {error.name}'"
+            f"the driver {error.name!r} for LADING_DATABASE_URL is not installed", f"run \"pip install '{package}'\""
         ) from error
     except (ArgumentError, NoSuchModuleError) as error:
         raise UsageError(

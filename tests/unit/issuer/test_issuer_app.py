@@ -61,13 +61,13 @@ def test_health_keys_and_documentation_are_public(issuer_url: str, admin: Admin)
     assert requests.get(f"{issuer_url}/docs", timeout=10).ok
 
 
-@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic bGFkOg==", "lad_x"])
-def test_a_missing_key_is_refused(issuer_url: str, header: str | None) -> None:
-    headers = {} if header is None else {"Authorization": header}
-    for path in ("/v1/datasets", "/v1/datasets/cats", "/v1/datasets/cats/releases"):
-        response = requests.get(issuer_url + path, headers=headers, timeout=10)
-        assert problem(response) == (401, "api_key_missing")
-        assert response.headers["WWW-Authenticate"].startswith("Bearer")
+def test_a_missing_key_is_refused(issuer_url: str) -> None:
+    for header in (None, "", "Bearer", "Bearer ", "Basic bGFkOg==", "lad_x"):
+        headers = {} if header is None else {"Authorization": header}
+        for path in ("/v1/datasets", "/v1/datasets/cats", "/v1/datasets/cats/releases"):
+            response = requests.get(issuer_url + path, headers=headers, timeout=10)
+            assert problem(response) == (401, "api_key_missing")
+            assert response.headers["WWW-Authenticate"].startswith("Bearer")
 
 
 def test_wrong_revoked_and_expired_keys_get_one_answer(issuer_url: str, admin: Admin, key: str) -> None:
@@ -102,9 +102,8 @@ def test_the_key_is_checked_before_the_body(issuer_url: str) -> None:
     assert problem(ask(issuer_url, None, nonsense=1)) == (401, "api_key_missing")
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
+def test_a_bad_request_says_what_to_do(issuer_url: str, key: str) -> None:
+    bodies: list[dict[str, Any]] = [
         {},
         {"dataset": 1},
         {"dataset": "Cats"},
@@ -116,19 +115,17 @@ def test_the_key_is_checked_before_the_body(issuer_url: str) -> None:
         {"dataset": "cats", "keys": ["cats/shards/"]},
         {"dataset": "cats", "bind_ip": "nowhere"},
         {"dataset": "cats", "surprise": True},
-    ],
-)
-def test_a_bad_request_says_what_to_do(issuer_url: str, key: str, body: dict[str, Any]) -> None:
-    assert problem(ask(issuer_url, key, **body)) == (422, "bad_request")
+    ]
+    for body in bodies:
+        assert problem(ask(issuer_url, key, **body)) == (422, "bad_request"), body
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[]", b"[" * 5000])
-def test_a_body_that_is_no_json_object_is_a_bad_request(issuer_url: str, key: str, data: bytes) -> None:
+def test_a_body_that_is_no_json_object_is_a_bad_request(issuer_url: str, key: str) -> None:
     headers = {**bearer(key), "Content-Type": "application/json"}
-    response = requests.post(f"{issuer_url}/v1/tokens", data=data, headers=headers, timeout=10)
-    status, code = problem(response)
-    assert code == "bad_request"
-    assert status in (400, 422)
+    for data in (b"", b"{", b"\xff", b"[]", b"[" * 5000):
+        status, code = problem(requests.post(f"{issuer_url}/v1/tokens", data=data, headers=headers, timeout=10))
+        assert code == "bad_request", data
+        assert status in (400, 422), data
 
 
 def test_large_and_unmeasured_bodies_are_refused(issuer_url: str, key: str) -> None:
