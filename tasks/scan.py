@@ -79,7 +79,7 @@ def check_source(source: Path) -> Path:
 
 def rows_of(source: Path) -> Iterator[dict[str, Any]]:
     """Yield a row for each file, symbolic link and empty folder below `source`."""
-    if (source / OWN_FOLDER).exists():
+    if os.path.lexists(source / OWN_FOLDER):
         raise SourceError(
             f"the source has a top-level {OWN_FOLDER!r}", "remove or rename it: Lading keeps its own there"
         )
