@@ -96,10 +96,10 @@ def hash_files(
                 "CREATE TABLE cached_pieces AS SELECT * FROM "
                 f"read_parquet({literal(known['pieces'])}) SEMI JOIN cached USING (path)"
             )
+        started_ns = time.time_ns()
         _read(source, tables, work, chunking, threads)
         tables.load("hashed", work.root / "hashed.ndjson", HASH_COLUMNS)
         tables.load("cut", work.root / "cut.ndjson", PIECE_COLUMNS)
-        now_ns = time.time_ns()
         tables.run(
             "CREATE TABLE all_hashes AS SELECT path, size, mtime_ns, inode, unhex(sha256) AS sha256, "
             "false AS was_cached FROM hashed UNION ALL SELECT path, size, mtime_ns, inode, sha256, true FROM cached"
@@ -118,16 +118,18 @@ def hash_files(
         # A file may have been replaced between scan and hash; what was read counts.
         tables.save(
             "SELECT e.path, e.type, e.target, coalesce(h.size, e.size) AS size, e.mode, "
-            "coalesce(h.mtime_ns // 1000000000, e.mtime)::BIGINT AS mtime, h.sha256 "
+            "greatest(0, coalesce(h.mtime_ns // 1000000000, e.mtime))::BIGINT AS mtime, h.sha256 "
             "FROM entries e LEFT JOIN all_hashes h USING (path) ORDER BY e.path",
             work.root / "entries.hashed.parquet",
         )
+        # The two cache files belong together: between the removal and the last write there is no cache at all.
+        known["files"].unlink(missing_ok=True)
+        tables.save("SELECT * FROM large_pieces", known["pieces"])
         tables.save(
             "SELECT path, size, mtime_ns, inode, sha256 FROM all_hashes "
-            f"WHERE was_cached OR mtime_ns < {now_ns - RACY_NS}",
+            f"WHERE was_cached OR mtime_ns < {started_ns - RACY_NS}",
             known["files"],
         )
-        tables.save("SELECT * FROM large_pieces", known["pieces"])
         counts = tables.row(
             "SELECT count(*) FILTER (NOT was_cached), coalesce(sum(size) FILTER (NOT was_cached), 0)::BIGINT, "
             "count(*) FILTER (was_cached), coalesce(sum(size) FILTER (was_cached), 0)::BIGINT FROM all_hashes"
