@@ -105,3 +105,8 @@ class NdjsonWriter:
 def literal(value: Path | str) -> str:
     """A string as an SQL literal, for places where DuckDB takes no parameter."""
     return "'" + str(value).replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """A column name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from lading.errors import LadingError, SourceError, UsageError
 from lading.index import CHUNK_COLUMNS, FILE_COLUMNS, IndexFile, describe
 from lading.names import INDEX_CHUNKS, INDEX_FILES
-from lading.tables import Tables, literal
+from lading.tables import Tables, identifier, literal
 from tasks.plan import ParentIndex
 from tasks.work import WorkDir
 
@@ -42,7 +44,7 @@ def build_index(work: WorkDir, parent: ParentIndex | None, labels: Path | None) 
         extra = _label_columns(tables, labels)
         files, chunks = work.index(INDEX_FILES), work.index(INDEX_CHUNKS)
         columns = ", ".join(f"e.{name}" for name in FILE_COLUMNS)
-        joined = "".join(f', l."{name}"' for name in extra)
+        joined = "".join(f", l.{identifier(name)}" for name in extra)
         join = "LEFT JOIN labels l USING (path)" if labels else ""
         file_rows = tables.save(f"SELECT {columns}{joined} FROM entries e {join} ORDER BY e.file_id", files)
         chunk_rows = tables.save(
@@ -82,11 +84,14 @@ def _label_columns(tables: Tables, labels: Path | None) -> list[str]:
     """Name the labels as table `labels` and return its columns but `path`."""
     if labels is None:
         return []
-    tables.run(f"CREATE TABLE labels AS SELECT * FROM {_reader(labels)}") if labels.exists() else _missing(labels)
-    names = [row[0] for row in tables.rows("SELECT column_name FROM (DESCRIBE labels)")]
-    if "path" not in names:
-        raise SourceError(f"{labels} has no column 'path'", f"it has {', '.join(names)}: rename one")
-    taken = sorted(set(names) & (set(FILE_COLUMNS) - {"path"}))
+    if not labels.is_file():
+        raise UsageError(f"there is no labels file {labels}", "check the path")
+    try:
+        names = _load_labels(tables, labels)
+    except duckdb.Error as error:
+        raise SourceError(f"{labels} cannot be read: {str(error).splitlines()[0]}", "mend the labels file") from error
+    # DuckDB and other readers compare the column names of Parquet files without case.
+    taken = sorted(name for name in names if name.lower() in FILE_COLUMNS and name != "path")
     if taken:
         raise SourceError(f"{labels} has columns of the index itself: {', '.join(taken)}", "rename them")
     _refuse_rows(tables, labels, "names a path twice", "SELECT path FROM labels GROUP BY path HAVING count(*) > 1")
@@ -99,27 +104,34 @@ def _label_columns(tables: Tables, labels: Path | None) -> list[str]:
     return [name for name in names if name != "path"]
 
 
+def _load_labels(tables: Tables, labels: Path) -> list[str]:
+    """Name the labels as table `labels` and return its columns. Raises SourceError if `path` is not among them."""
+    described = f"SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM {_reader(labels)})"
+    columns: dict[str, str] = dict(tables.connection.execute(described).fetchall())
+    if "path" not in columns:
+        raise SourceError(f"{labels} has no column 'path'", f"it has {', '.join(columns)}: rename one")
+    # A path that looks like a number or a date is text even so.
+    tables.run(f"CREATE TABLE labels AS SELECT * FROM {_reader(labels, {**columns, 'path': 'VARCHAR'})}")
+    return list(columns)
+
+
 def _refuse_rows(tables: Tables, labels: Path, what: str, query: str) -> None:
     found: list[Any] = [row[0] for row in tables.rows(f"{query} ORDER BY path LIMIT 3")]
     if found:
         raise SourceError(f"{labels} {what}: {', '.join(map(repr, found))}", "mend the labels file")
 
 
-def _missing(labels: Path) -> None:
-    raise UsageError(f"there is no labels file {labels}", "check the path")
-
-
-def _reader(labels: Path) -> str:
-    readers = {
-        ".csv": "read_csv({}, header = true)",
-        ".jsonl": "read_ndjson({})",
-        ".ndjson": "read_ndjson({})",
-        ".parquet": "read_parquet({})",
-    }
-    reader = readers.get(labels.suffix.lower())
-    if reader is None:
-        raise UsageError(f"labels in {labels.name!r} are of an unknown kind", "give a .csv, .jsonl or .parquet file")
-    return reader.format(literal(labels))
+def _reader(labels: Path, columns: Mapping[str, str] | None = None) -> str:
+    """The table function that reads the labels, with the types of `columns` or those that DuckDB finds."""
+    typed = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in (columns or {}).items())
+    match labels.suffix.lower():
+        case ".csv":
+            return f"read_csv({literal(labels)}, header = true{f', types = {{{typed}}}' if typed else ''})"
+        case ".jsonl" | ".ndjson":
+            return f"read_ndjson({literal(labels)}{f', columns = {{{typed}}}' if typed else ''})"
+        case ".parquet":
+            return f"read_parquet({literal(labels)})"
+    raise UsageError(f"labels in {labels.name!r} are of an unknown kind", "give a .csv, .jsonl or .parquet file")
 
 
 index_task = task(name="index", cache_policy=NO_CACHE)(build_index)
