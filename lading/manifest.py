@@ -6,12 +6,12 @@ The format is `lading/1`; its JSON Schema is docs/manifest.schema.json.
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from lading.errors import IntegrityError
+from lading.errors import BadNameError, IntegrityError
 from lading.names import check_dataset, check_version, release_prefix, shard_key
 
 SCHEMA: Final = "lading/1"
@@ -143,7 +143,7 @@ class Manifest(_Part):
 
 
 def _utc(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parse(data: bytes) -> Manifest:
@@ -153,6 +153,8 @@ def parse(data: bytes) -> Manifest:
     """
     try:
         manifest = Manifest.model_validate_json(data, strict=False)
+    except BadNameError as error:
+        raise IntegrityError(f"the manifest is not valid: {error.message}", "tell its publisher") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "manifest"
