@@ -77,7 +77,7 @@ def signer(signature: bytes) -> dict[str, str]:
     Raises IntegrityError if the signature is malformed or its key id is not the key's thumbprint.
     """
     try:
-        header = jwt.get_unverified_header(signature.strip())
+        header = jwt.get_unverified_header(signature.removesuffix(b"\n"))
         jwk = {name: str(header["jwk"][name]) for name in ("crv", "kty", "x")}
     except (InvalidTokenError, KeyError, TypeError, ValueError) as error:
         raise IntegrityError("the manifest's signature is malformed", "ask the publisher to release again") from error
@@ -92,7 +92,7 @@ def verify(payload: bytes, signature: bytes, jwk: dict[str, str]) -> None:
     """Check `signature` over `payload` with the trusted public key `jwk`. Raises IntegrityError if it does not hold."""
     try:
         _JWS.decode_complete(
-            signature.strip(),
+            signature.removesuffix(b"\n"),
             jwt.PyJWK.from_dict({**jwk, "alg": "EdDSA"}),
             algorithms=["EdDSA"],
             detached_payload=payload,
