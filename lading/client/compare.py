@@ -42,16 +42,24 @@ def list_present(tables: Tables, dest: Path, listing: Path) -> None:
     """Table `present`: every file, link and empty folder below `dest` but Lading's own."""
     with NdjsonWriter(listing) as rows:
         for path, entry in walk(dest, skip=frozenset({OWN_FOLDER})):
+            if not _is_utf8(path):
+                # No release has such a name, and no table can hold it.
+                continue
             if entry is None:
                 rows.write({"path": path, "type": "dir"})
             elif entry.is_symlink():
-                rows.write({"path": path, "type": "symlink", "target": str(Path(entry.path).readlink())})
+                target = str(Path(entry.path).readlink())
+                rows.write({"path": path, "type": "symlink", "target": target if _is_utf8(target) else None})
             elif entry.is_file(follow_symlinks=False):
                 status = entry.stat(follow_symlinks=False)
                 rows.write({"path": path, "type": "file", "size": status.st_size, "mtime_ns": status.st_mtime_ns})
     tables.load("listing", listing, PRESENT_COLUMNS)
     tables.run("CREATE OR REPLACE TABLE present AS SELECT * FROM listing WHERE path IS NOT NULL")
     listing.unlink()
+
+
+def _is_utf8(name: str) -> bool:
+    return name.isascii() or not any("\udc80" <= character <= "\udcff" for character in name)
 
 
 def trusted_files(tables: Tables) -> None:
