@@ -67,14 +67,18 @@ def pack_shard(
     """
     threads = threads or cores()
     partial = work.shards / f"{shard_no:06d}.partial"
-    with (
-        ThreadPoolExecutor(threads, thread_name_prefix="zstd") as pool,
-        partial.open("wb", buffering=1024 * 1024) as file,
-        ShardWriter(file, FrameCompressor(compression.level), pool, pending_frames=4 * threads) as writer,
-    ):
-        for _, rows in groupby(_planned(work, shard_no), key=lambda row: row.member_no):
-            _add(writer, source, rows)
-        finished = writer.finish()
+    try:
+        with (
+            ThreadPoolExecutor(threads, thread_name_prefix="zstd") as pool,
+            partial.open("wb", buffering=1024 * 1024) as file,
+            ShardWriter(file, FrameCompressor(compression.level), pool, pending_frames=4 * threads) as writer,
+        ):
+            for _, rows in groupby(_planned(work, shard_no), key=lambda row: row.member_no):
+                _add(writer, source, rows)
+            finished = writer.finish()
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
     path = work.shards / f"{finished.sha256}.tar.zst"
     partial.replace(path)
     _save_placements(work, shard_no, finished.sha256, writer)
@@ -114,19 +118,24 @@ def _open(source: Path, path: str) -> Any:
     try:
         return open(os.open(os.path.join(source, path), os.O_RDONLY | os.O_NOFOLLOW), "rb", buffering=0)  # noqa: PTH118, PTH123
     except OSError as error:
-        raise SourceError(
-            f"{path!r} cannot be read any more ({error.strerror})", "release when nothing writes there"
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str | None, error: OSError) -> SourceError:
+    return SourceError(f"{path!r} cannot be read any more ({error.strerror})", "release when nothing writes there")
 
 
 def _read(file: Any, piece: _Row) -> bytes:
     """Read one chunk and check that it is the planned one."""
-    data = os.pread(file.fileno(), piece.length, piece.chunk_offset)
-    while len(data) < piece.length:
-        more = os.pread(file.fileno(), piece.length - len(data), piece.chunk_offset + len(data))
-        if not more:
-            break
-        data += more
+    try:
+        data = os.pread(file.fileno(), piece.length, piece.chunk_offset)
+        while len(data) < piece.length:
+            more = os.pread(file.fileno(), piece.length - len(data), piece.chunk_offset + len(data))
+            if not more:
+                break
+            data += more
+    except OSError as error:
+        raise _unreadable(piece.source, error) from error
     if hashlib.sha256(data).digest() != piece.chunk_sha256:
         raise SourceError(f"{piece.source!r} changed during the release", "release when nothing writes there")
     return data

@@ -78,7 +78,7 @@ class WorkDir:
         """Make the folders, and drop what an unfinished run left but the decisions."""
         for folder in (self.shards, self.root / "parent", self.root / "index"):
             folder.mkdir(parents=True, exist_ok=True)
-        for stale in self.root.glob("placements-*.parquet"):
+        for stale in (*self.root.glob("placements-*.parquet"), *self.shards.iterdir()):
             stale.unlink()
 
     def remove(self) -> None:
