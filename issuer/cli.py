@@ -13,8 +13,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from issuer.admin import Admin
 from issuer.models import DEFAULT_PROJECT
@@ -209,11 +207,15 @@ def _show(rows: Sequence[View], as_json: bool) -> None:
     if not rows:
         _say("none")
         return
-    columns = [field.name for field in fields(rows[0])]
-    table = Table(*(column.replace("_", " ") for column in columns), box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(_cell(getattr(row, column)) for column in columns))
-    Console(soft_wrap=True, markup=False, highlight=False).print(table)
+    # Plain columns: ids are for copying into the next command, so nothing may be cut or wrapped.
+    names = [field.name for field in fields(rows[0])]
+    lines = [
+        [name.replace("_", " ") for name in names],
+        *([_cell(getattr(row, name)) for name in names] for row in rows),
+    ]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(names))]
+    for line in lines:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def _plain(value: Any) -> Any:

@@ -87,6 +87,13 @@ def test_users_keys_and_grants_by_the_command_line(run: Any) -> None:
     assert json.loads(run("user", "list", "--json").stdout)[0]["name"] == "ann@example.org"
 
 
+def test_a_table_shows_ids_whole(run: Any, admin: Admin) -> None:
+    (key,) = admin.signing_keys()
+    header, row = run("signing-key", "list").stdout.splitlines()
+    assert header.split()[:2] == ["kid", "state"]
+    assert row.split()[:2] == [key.kid, "signing"]
+
+
 def test_messages_go_to_stderr(run: Any) -> None:
     result = run("user", "add", "ann")
     assert result.stdout == ""
