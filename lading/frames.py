@@ -49,13 +49,17 @@ class FrameDecompressor:
         self._local = threading.local()
 
     def __call__(self, frame: bytes | bytearray | memoryview, limit: int) -> bytes:
-        """The raw bytes of exactly one frame, at most `limit` bytes of them. Raises IntegrityError."""
+        """The raw bytes of exactly one frame, 1 to `limit` bytes. Raises IntegrityError."""
         decompressor = getattr(self._local, "decompressor", None)
         if decompressor is None:
             decompressor = self._local.decompressor = zstandard.ZstdDecompressor()
         try:
             # The size comes from the frame's own header: a hostile one must not make us allocate what it claims.
-            if zstandard.frame_content_size(frame) > limit:
+            size = zstandard.frame_content_size(frame)
+            if size == 0:
+                # No shard has an empty frame, and python-zstandard would give nothing without looking at the rest.
+                raise IntegrityError("a frame claims to be empty", "pull again")
+            if size > limit:
                 raise IntegrityError(
                     f"a frame claims to hold more than {limit} bytes", "ask the publisher to look at it"
                 )
