@@ -21,19 +21,17 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows.smoke import smoke as smoke_flow
-from lading.errors import ConflictError, UsageError
 from lading.manifest import Chunking, Compression, Manifest
-from lading.names import MANIFEST, check_dataset, check_version, release_key
 from lading.objectstore import bucket
 from lading.settings import Settings
 from tasks.build_index import index_task
-from tasks.card import read_card
 from tasks.hashing import hash_task
 from tasks.pack import PackedShard, pack_task
 from tasks.parent import parent_task, read_latest, read_manifest
 from tasks.plan import Plan, plan_task
+from tasks.preflight import check_release, work_dir
 from tasks.publish import build_manifest, promote_task, publish_task
-from tasks.scan import check_source, scan_task
+from tasks.scan import scan_task
 from tasks.upload import Upload, upload_task
 from tasks.work import WorkDir, exclusive
 
@@ -76,15 +74,11 @@ def release(
 ) -> dict[str, Any]:
     """Release a folder as a new version of a dataset; returns what was stored and how long each step took."""
     settings = Settings.from_env()
-    check_dataset(dataset)
-    check_version(version)
-    folder = check_source(Path(source))
-    if settings.publisher_key is None:
-        raise UsageError("LADING_PUBLISHER_KEY is not set", "make a key with 'lading keygen FILE' and set it to FILE")
-    dataset_card = read_card(Path(card) if card else None)
+    request = check_release(settings, source, dataset, version, labels, card)
+    folder = request.source
     chunking, compression = Chunking(), Compression(level=level)
     steps = _Steps()
-    with exclusive(settings.home / "work" / dataset / version) as work:
+    with exclusive(work_dir(settings, dataset, version)) as work:
         decisions = _decide(settings, work, dataset, version, full)
         work.prepare()
         with steps.step("scan") as row:
@@ -105,21 +99,21 @@ def release(
             shards, uploads = _pack_and_upload(settings, dataset, folder, work, plan, compression)
             row["bytes"] = sum(shard.raw_size for shard in shards)
         with steps.step("index"):
-            index = index_task(work, None if plan.kind == "base" else parent_index, Path(labels) if labels else None)
+            index = index_task(work, None if plan.kind == "base" else parent_index, request.labels)
         with steps.step("publish"):
             manifest = build_manifest(
                 dataset=dataset,
                 version=version,
                 parent=parent,
                 created_at=datetime.fromisoformat(decisions["created_at"]),
-                card=dataset_card,
+                card=request.card,
                 plan=plan,
                 shards=shards,
                 index=index,
                 chunking=chunking,
                 compression=compression,
             )
-            published = publish_task(settings, manifest, index, settings.publisher_key)
+            published = publish_task(settings, manifest, index, request.key_file)
         checks = []
         if smoke:
             with steps.step("smoke test"):
@@ -134,19 +128,11 @@ def release(
 
 
 def _decide(settings: Settings, work: WorkDir, dataset: str, version: str, full: bool) -> dict[str, Any]:
-    """Decide on the parent and the moment, or repeat what an unfinished run of this release decided.
-
-    Raises ConflictError if the version exists and no run of ours left it unfinished.
-    """
+    """Decide on the parent and the moment, or repeat what an unfinished run of this release decided."""
     earlier = work.started()
     if earlier is not None:
         return earlier
     store = bucket(settings)
-    if store.head(release_key(dataset, version, MANIFEST)) is not None:
-        raise ConflictError(
-            f"release {version!r} of dataset {dataset!r} exists already",
-            "give another --version: a release never changes",
-        )
     latest = read_latest(store, dataset)
     decisions = {
         "parent": latest.version if latest else None,

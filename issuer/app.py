@@ -181,7 +181,7 @@ def create_app(settings: Settings) -> FastAPI:
     vault = Vault.open(settings)
     database = Database(settings.database_url)
     database.require_current()
-    client = s3_client(settings)
+    client = s3_client(settings, attempts=2, read_timeout=10)
     exporter = Exporter(database, Bucket(client, settings.logs_bucket))
     service = IssuerService(settings, database, StoreCatalog(Bucket(client, settings.s3_bucket)), vault, exporter)
 

@@ -48,8 +48,11 @@ class ObjectInfo:
     sha256: str | None = None
 
 
-def s3_client(settings: Settings) -> Any:
-    """A boto3 S3 client for the configured store; thread-safe. Raises UsageError without credentials."""
+def s3_client(settings: Settings, *, attempts: int = 5, read_timeout: float = 60) -> Any:
+    """A boto3 S3 client for the configured store; thread-safe. Raises UsageError without credentials.
+
+    A server whose callers wait gives fewer `attempts` and a shorter `read_timeout` (seconds) than a batch job.
+    """
     session = boto3.session.Session()
     if session.get_credentials() is None:
         raise UsageError(
@@ -65,9 +68,9 @@ def s3_client(settings: Settings) -> Any:
             s3={"addressing_style": "path"} if settings.s3_endpoint else {},
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            retries={"mode": "standard", "max_attempts": 5},
+            retries={"mode": "standard", "max_attempts": attempts},
             connect_timeout=10,
-            read_timeout=60,
+            read_timeout=read_timeout,
             max_pool_connections=32,
         ),
     )
@@ -200,7 +203,7 @@ def _translate(error: Exception, key: str, bucket: str) -> Exception:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         code = error.response.get("Error", {}).get("Code", "")
         if code == "NoSuchBucket":
-            return NotFoundError(f"there is no bucket {bucket!r}", "create it or set LADING_S3_BUCKET")
+            return StorageError(f"there is no bucket {bucket!r}", "create it or set LADING_S3_BUCKET")
         if status == 404:
             return NotFoundError(f"there is no object {key} in bucket {bucket!r}")
         if status in (409, 412):

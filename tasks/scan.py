@@ -45,7 +45,6 @@ def scan(source: Path, table: Path) -> ScanSummary:
     Raises SourceError for a missing or empty source, names that are not UTF-8, special files, and links that lead out
     of the tree. Names that differ by case or Unicode form only are reported as warnings.
     """
-    source = check_source(source)
     listing = table.with_suffix(".ndjson")
     with NdjsonWriter(listing) as rows:
         for entry in rows_of(source):
@@ -66,15 +65,6 @@ def scan(source: Path, table: Path) -> ScanSummary:
     if not files:
         raise SourceError(f"there are no files in {source}", "check the path")
     return ScanSummary(files, entries, size, warnings)
-
-
-def check_source(source: Path) -> Path:
-    """Return the absolute path of an existing folder, else raise SourceError."""
-    if not source.exists():
-        raise SourceError(f"there is no folder {source}", "check the path")
-    if not source.is_dir():
-        raise SourceError(f"{source} is not a folder", "give the folder that holds the files")
-    return source.resolve()
 
 
 def rows_of(source: Path) -> Iterator[dict[str, Any]]:

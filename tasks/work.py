@@ -87,11 +87,12 @@ class WorkDir:
 
 
 @contextmanager
-def exclusive(root: Path) -> Iterator[WorkDir]:
+def exclusive(work: WorkDir) -> Iterator[WorkDir]:
     """Lock the work folder of a release for this process. Raises ConflictError if another run holds it.
 
     The lock goes with the process, however that ends.
     """
+    root = work.root
     root.parent.mkdir(parents=True, exist_ok=True)
     with root.with_name(root.name + ".lock").open("w") as lock:
         try:
@@ -101,4 +102,4 @@ def exclusive(root: Path) -> Iterator[WorkDir]:
                 f"another run of this release is at work in {root}", "wait for it or stop it, then try again"
             ) from None
         root.mkdir(parents=True, exist_ok=True)
-        yield WorkDir(root)
+        yield work

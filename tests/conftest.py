@@ -6,35 +6,42 @@ import atexit
 import os
 import random
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import requests
 
 # Prefect reads these when it is imported, so they are set before any test module is. Its server gets a database of its
-# own: tests must neither see nor touch the user's.
+# own: tests must neither see nor touch the user's. One server serves this process and the commands that tests run:
+# each would start its own otherwise, which takes ten seconds and more.
 _PREFECT_HOME = tempfile.mkdtemp(prefix="lading-tests-prefect-")
 atexit.register(shutil.rmtree, _PREFECT_HOME, ignore_errors=True)
+with socket.socket() as _probe:
+    _probe.bind(("127.0.0.1", 0))
+    _PREFECT_PORT = _probe.getsockname()[1]
 os.environ.update(
     {
         "PREFECT_HOME": _PREFECT_HOME,
         "PREFECT_LOGGING_LEVEL": "CRITICAL",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
+        "PREFECT_API_URL": f"http://127.0.0.1:{_PREFECT_PORT}/api",
         "DO_NOT_TRACK": "1",
     }
 )
-for _name in [name for name in os.environ if name.startswith(("LADING_", "AWS_")) or name == "PREFECT_API_URL"]:
+for _name in [name for name in os.environ if name.startswith(("LADING_", "AWS_"))]:
     if _name != "AWS_CA_BUNDLE":
         del os.environ[_name]
 
 from lading.settings import Settings  # noqa: E402
 from lading.stack.config import StackConfig, prepare  # noqa: E402
-from lading.stack.supervisor import Stack  # noqa: E402
+from lading.stack.supervisor import Part, Stack  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -60,7 +67,28 @@ class RunningStack:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A Prefect server for every flow that tests run."""
+    log = tmp_path_factory.mktemp("prefect") / "server.log"
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(_PREFECT_PORT)]
+    server = Part("prefect", command, {**os.environ, "PREFECT_UI_ENABLED": "false"}, log.parent, log)
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            if requests.get(f"http://127.0.0.1:{_PREFECT_PORT}/api/health", timeout=5).status_code == 200:
+                break
+        except requests.RequestException:
+            pass
+        assert server.ended() is None, server.tail()
+        assert time.monotonic() < deadline, server.tail()
+        time.sleep(0.2)
+    yield
+    server.stop()
+    server.wait()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, prefect_server: None) -> Iterator[RunningStack]:
     """Gateway, store and issuer, real ones, for the whole session; each test uses a dataset name of its own."""
     home = tmp_path_factory.mktemp("stack")
     config = prepare(Settings(home=home), gateway_port=0, issuer_port=0)

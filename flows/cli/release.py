@@ -10,6 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from lading.settings import Settings
+from tasks.preflight import check_release
+
 app = typer.Typer(add_completion=False)
 
 
@@ -28,16 +31,21 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
 ) -> None:
     """Release SRC as a new version of DATASET: only what is new is stored."""
+    # Starting Prefect takes seconds: what can be refused is refused before.
+    request: dict[str, Any] = {
+        "source": str(source),
+        "dataset": dataset,
+        "version": version,
+        "labels": str(labels) if labels else None,
+        "card": str(card) if card else None,
+    }
+    check_release(Settings.from_env(), **request)
     # Prefect would log a traceback for what is one line to the user; it reads this when it is imported.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     from flows.release import release
 
     result = release(
-        source=str(source),
-        dataset=dataset,
-        version=version,
-        labels=str(labels) if labels else None,
-        card=str(card) if card else None,
+        **request,
         full=full,
         rehash=rehash,
         level=level,

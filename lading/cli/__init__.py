@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -96,4 +97,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def fail(error: LadingError) -> None:
     """Print an error as one line (log excerpts, where there are any, on lines of their own) and exit."""
     print(f"lading: {error}", file=sys.stderr)
+    # Prefect keeps a failed run's exception, and with it every frame. DuckDB would report what those frames hold as
+    # leaked when the process ends.
+    cause: BaseException | None = error
+    while cause is not None:
+        traceback.clear_frames(cause.__traceback__)
+        cause = cause.__cause__ or cause.__context__
     sys.exit(error.exit_code)

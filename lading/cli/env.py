@@ -17,10 +17,12 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def command(
     export: Annotated[bool, typer.Option("--export", help="Print 'export KEY=VALUE' lines for a shell.")] = False,
+    admin: Annotated[bool, typer.Option("--admin", help="Add what 'lading admin' needs: the issuer's secret.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
 ) -> None:
     """Print the settings of the local stack as KEY=VALUE lines. They hold secrets of that stack."""
-    environment = recall(Settings.from_env()).environment()
+    config = recall(Settings.from_env())
+    environment = config.issuer_environment() if admin else config.environment()
     if as_json:
         print(json.dumps(environment))
         return

@@ -218,10 +218,6 @@ class _Range(NamedTuple):
     frames: list[_Frame]
 
 
-class _Damaged(Exception):  # noqa: N818 - never leaves this module
-    """A file whose chunks were right one by one is wrong as a whole: its partial file was damaged."""
-
-
 class _Puller:
     """One pull, once the release is known."""
 
@@ -245,21 +241,21 @@ class _Puller:
         self._folders = Folders(state.dest)
         self._open_files: dict[str, _Assembly] = {}
         self._lock = threading.Lock()
+        self._damaged = False
 
     def run(self) -> tuple[Work, int]:
         """Do it; returns the work as planned at first, and how many files were removed."""
         first: Work | None = None
+        removed = 0
         for _ in range(2):
             with Tables(spill=self._state.root / "spill") as tables:
-                try:
-                    work = self._plan(tables)
-                    first = first or work
-                    removed = self._apply(tables, work)
-                except _Damaged:
-                    # The partial file is gone from disk and journal: the second pass fetches that file anew.
-                    continue
-                self._state.finish(tables, self._record())
-                return first, removed
+                work = self._plan(tables)
+                first = first or work
+                self._damaged = False
+                removed += self._apply(tables)
+                if not self._damaged:
+                    self._state.finish(tables, self._record())
+                    return first, removed
         raise IntegrityError("a file is wrong although all its chunks are right", "tell the publisher of the release")
 
     def _record(self) -> dict[str, Any]:
@@ -318,7 +314,7 @@ class _Puller:
                 "free some space or give another folder, then pull again",
             )
 
-    def _apply(self, tables: Tables, work: Work) -> int:
+    def _apply(self, tables: Tables) -> int:
         """Copy, remove, fetch, in this order: a file that is a source must not be replaced before it was read."""
         self._expect(tables)
         self._copy_local(tables)
@@ -510,9 +506,11 @@ class _Puller:
         entry = assembly.entry
         partial = self._state.partial / entry.partial
         if partial.stat().st_size != entry.size or sha256_of(partial) != entry.sha256.hex():
+            # Its chunks were right one by one, so the partial file was damaged since: the next pass fetches it anew.
             partial.unlink()
             self._state.note_dropped(entry.partial)
-            raise _Damaged(entry.path)
+            self._damaged = True
+            return
         self._folders_for(entry.path)
         self._install(partial, entry)
 

@@ -70,7 +70,7 @@ class StackConfig:
         }
 
     def issuer_environment(self) -> dict[str, str]:
-        """What the issuer needs beyond that: its own secret, and the key of the local user."""
+        """What the issuer and its operator need beyond that: its database, its secret, the key of the local user."""
         return {
             **self.environment(),
             "LADING_DATABASE_URL": f"sqlite:///{self.home / 'issuer.db'}",

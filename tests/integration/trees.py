@@ -46,7 +46,7 @@ def varied(root: Path, seed: int = 1) -> Path:
 
 
 def changed(root: Path) -> Path:
-    """The next version of `varied`: an insertion at the front of a large file, edits, a move, a removal, an addition."""
+    """The next version of `varied`: an insertion at the front of a large file, an edit, a move, a removal."""
     large = root / "large.bin"
     large.write_bytes(b"inserted" * 100 + large.read_bytes())
     (root / "small/007.txt").write_bytes(b"edited")
