@@ -21,7 +21,7 @@ from lading.errors import LadingError, UsageError
 from lading.objectstore import Bucket, s3_client
 from lading.settings import Settings
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()

@@ -48,20 +48,18 @@ def load_log_objects(database: Path, logs_folder: Path | None, since: date | Non
 
 @flow(name="load-logs", persist_result=False)
 def load_logs(
-    database: Annotated[
-        Path | None, Field(description="DuckDB file to load into; by default analytics.duckdb in LADING_HOME.")
-    ] = None,
-    logs_folder: Annotated[
-        Path | None, Field(description="Folder with log files to load instead of the log bucket.")
-    ] = None,
-    max_age_days: Annotated[
-        int | None,
-        Field(ge=1, description="Look only at logs of this many UTC days back; by default at all, which lists more."),
-    ] = None,
+    database: Path | None = None,
+    logs_folder: Path | None = None,
+    max_age_days: Annotated[int | None, Field(ge=1)] = None,
 ) -> dict[str, int]:
     """Load new request and token events from the log bucket, each exactly once.
 
     Safe to run at any time and again: objects and events that are known are left out. Returns the counts of this run.
+
+    Args:
+        database: DuckDB file to load into; by default analytics.duckdb in LADING_HOME.
+        logs_folder: Folder with log files to load instead of the log bucket.
+        max_age_days: Look only at logs of this many UTC days back; by default at all, which lists more.
     """
     since = None if max_age_days is None else datetime.now(UTC).date() - timedelta(days=max_age_days)
     result = load_log_objects(database or Settings.from_env().home / "analytics.duckdb", logs_folder, since)

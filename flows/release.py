@@ -61,18 +61,31 @@ class _Steps:
     task_runner=ThreadPoolTaskRunner(max_workers=PENDING_UPLOADS),  # type: ignore[arg-type]
 )
 def release(
-    source: Annotated[str, Field(description="Folder that holds the files")],
-    dataset: Annotated[str, Field(description="Name of the dataset: a-z, 0-9, '.', '_', '-'")],
-    version: Annotated[str, Field(description="Name of the new version, for example a date")],
-    labels: Annotated[str | None, Field(description="CSV, JSONL or Parquet file with labels by path")] = None,
-    card: Annotated[str | None, Field(description="TOML file with title, licence and sources")] = None,
-    full: Annotated[bool, Field(description="Store everything afresh instead of a delta")] = False,
-    rehash: Annotated[bool, Field(description="Read every file, whatever the hash cache says")] = False,
-    level: Annotated[int, Field(description="zstd level", ge=1, le=22)] = 3,
-    smoke: Annotated[bool, Field(description="Test the release through the gateway before it is promoted")] = True,
-    promote: Annotated[bool, Field(description="Make it the latest version")] = True,
+    source: str,
+    dataset: str,
+    version: str,
+    labels: str | None = None,
+    card: str | None = None,
+    full: bool = False,
+    rehash: bool = False,
+    level: Annotated[int, Field(ge=1, le=22)] = 3,
+    smoke: bool = True,
+    promote: bool = True,
 ) -> dict[str, Any]:
-    """Release a folder as a new version of a dataset; returns what was stored and how long each step took."""
+    """Release a folder as a new version of a dataset; returns what was stored and how long each step took.
+
+    Args:
+        source: Folder that holds the files.
+        dataset: Name of the dataset, of a-z, 0-9, '.', '_' and '-'.
+        version: Name of the new version, for example a date.
+        labels: CSV, JSONL or Parquet file whose other columns join the files by their path.
+        card: TOML file with title, licence and sources.
+        full: Store everything afresh instead of a delta.
+        rehash: Read every file, whatever the hash cache says.
+        level: zstd level, 1 to 22.
+        smoke: Test the release through the gateway before it is promoted.
+        promote: Make it the latest version.
+    """
     settings = Settings.from_env()
     request = check_release(settings, source, dataset, version, labels, card)
     folder = request.source

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import flow
 from prefect.artifacts import create_table_artifact
-from pydantic import Field
 
 from lading.settings import Settings
 from tasks.smoke import smoke_task
 
 
 @flow(name="smoke", flow_run_name="smoke-{dataset}-{version}")
-def smoke(
-    dataset: Annotated[str, Field(description="Name of the dataset")],
-    version: Annotated[str, Field(description="Version to check")] = "latest",
-    expiry_ttl: Annotated[
-        int | None,
-        Field(description="Lifetime in seconds of a token whose expiry is waited for; empty leaves that check out"),
-    ] = 30,
-) -> list[dict[str, Any]]:
+def smoke(dataset: str, version: str = "latest", expiry_ttl: int | None = 30) -> list[dict[str, Any]]:
     """Fetch a small range, break a transfer off and resume it, compare hashes; check that requests without a token and
-    with a tampered, a wrong-key or an expired token are refused, and that 416 and If-Range behave."""
+    with a tampered, a wrong-key or an expired token are refused, and that 416 and If-Range behave.
+
+    Args:
+        dataset: Name of the dataset.
+        version: Version to check.
+        expiry_ttl: Lifetime in seconds of a token whose expiry is waited for; empty leaves that check out.
+    """
     checks = smoke_task(Settings.from_env(), dataset, version, expiry_ttl)
     table = [{"check": check.name, "passed": check.passed, "seen": check.seen} for check in checks]
     create_table_artifact(table, key=f"smoke-{_slug(dataset)}", description=f"Smoke test of {dataset}@{version}")

@@ -48,34 +48,27 @@ def write_period_report(
 
 @flow(name="weekly-report", persist_result=False)
 def weekly_report(
-    week: Annotated[
-        str,
-        Field(
-            pattern=WEEK_PATTERN,
-            description="ISO week in UTC: 'last' is the last complete one, 'current' the one that runs, or 2026-W47.",
-        ),
-    ] = "last",
-    first_day: Annotated[
-        date | None, Field(description="First UTC day of another period than a week; needs the last day, too.")
-    ] = None,
-    last_day: Annotated[date | None, Field(description="Last UTC day of that period, included.")] = None,
-    database: Annotated[
-        Path | None, Field(description="DuckDB file to read; by default analytics.duckdb in LADING_HOME.")
-    ] = None,
-    output_dir: Annotated[
-        Path | None, Field(description="Folder for reports; by default reports in LADING_HOME.")
-    ] = None,
-    prices: Annotated[
-        Path | None, Field(description="Price list (TOML) to use instead of the one that comes with Lading.")
-    ] = None,
-    with_storage: Annotated[
-        bool, Field(description="Measure what each dataset keeps in the object store, and price it.")
-    ] = True,
+    week: Annotated[str, Field(pattern=WEEK_PATTERN)] = "last",
+    first_day: date | None = None,
+    last_day: date | None = None,
+    database: Path | None = None,
+    output_dir: Path | None = None,
+    prices: Path | None = None,
+    with_storage: bool = True,
 ) -> str:
     """Write an HTML page and its JSON about one week: bytes, requests, cost and refused requests.
 
     Reads what `load_logs` has loaded. Without access to the object store, the report leaves storage out. Returns the
     path of the HTML page.
+
+    Args:
+        week: ISO week in UTC, such as 2026-W47; 'last' is the last complete one, 'current' the one that runs.
+        first_day: First UTC day of another period than a week; needs the last day, too.
+        last_day: Last UTC day of that period, included.
+        database: DuckDB file to read; by default analytics.duckdb in LADING_HOME.
+        output_dir: Folder for reports; by default reports in LADING_HOME.
+        prices: Price list (TOML) to use instead of the one that comes with Lading.
+        with_storage: Measure what each dataset keeps in the object store, and price it.
     """
     if (first_day is None) != (last_day is None):
         raise UsageError("only one of first_day and last_day is given", "give both, or a week")

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
     View = ApiKeyView | GrantRow | KeyView | ProjectView | UserView
 
-app = typer.Typer(name="admin", help="Manage users, keys, grants and signing keys of the issuer.", no_args_is_help=True)
-_user = typer.Typer(help="People and services that may ask for tokens.", no_args_is_help=True)
-_project = typer.Typer(help="Projects that pay for downloads.", no_args_is_help=True)
-_key = typer.Typer(help="API keys, by which users sign in.", no_args_is_help=True)
-_grant = typer.Typer(help="Who may read which dataset, on whose account.", no_args_is_help=True)
-_signing = typer.Typer(help="Keys that sign tokens.", no_args_is_help=True)
+app = typer.Typer(name="admin", help="Manage users, keys, grants and signing keys of the issuer.", no_args_is_help=True, rich_markup_mode=None)
+_user = typer.Typer(help="People and services that may ask for tokens.", no_args_is_help=True, rich_markup_mode=None)
+_project = typer.Typer(help="Projects that pay for downloads.", no_args_is_help=True, rich_markup_mode=None)
+_key = typer.Typer(help="API keys, by which users sign in.", no_args_is_help=True, rich_markup_mode=None)
+_grant = typer.Typer(help="Who may read which dataset, on whose account.", no_args_is_help=True, rich_markup_mode=None)
+_signing = typer.Typer(help="Keys that sign tokens.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(_user, name="user")
 app.add_typer(_project, name="project")
 app.add_typer(_key, name="key")

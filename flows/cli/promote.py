@@ -12,7 +12,7 @@ from lading.objectstore import bucket
 from lading.settings import Settings
 from tasks.publish import promote
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()

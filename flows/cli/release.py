@@ -13,7 +13,7 @@ import typer
 from lading.settings import Settings
 from tasks.preflight import check_release
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()

@@ -11,7 +11,7 @@ import typer
 from lading.settings import Settings
 from lading.stack.config import recall
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()

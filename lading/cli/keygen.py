@@ -10,7 +10,7 @@ import typer
 from lading.errors import ConflictError
 from lading.signing import generate_key, public_jwk, thumbprint
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()

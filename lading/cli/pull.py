@@ -12,7 +12,7 @@ import typer
 from lading.cli.progress import reporter
 from lading.client.pull import JOBS, PullResult, pull
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()

@@ -17,7 +17,7 @@ from lading.names import parse_reference
 from lading.settings import Settings
 from lading.signing import signer, thumbprint
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()

@@ -12,7 +12,7 @@ from lading.settings import Settings
 from lading.stack.config import GATEWAY_PORT, ISSUER_PORT, prepare
 from lading.stack.supervisor import Stack
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
