@@ -25,7 +25,7 @@ _SMALLEST = 1e-9  # what is less is drawn like nothing: no figure of ours is tha
 _LABEL_WIDTH = 62  # pixels that a label below the axis needs
 _ROW = 26
 _NAME_WIDTH = 212
-_VALUE_WIDTH = 70
+_VALUE_WIDTH = 70  # pixels kept for the value beside a bar, at least
 _BARS_WIDTH = 500
 _CHARACTER_WIDTH = 7.4  # of the 12 px sans serif of the labels, on the wide side
 
@@ -128,7 +128,8 @@ def horizontal_bars(
     height = max(len(bars), 1) * _ROW + 6
     svg = _root(chart_id, title, description, _BARS_WIDTH, height)
     longest = max((bar.value for bar in bars), default=0) or 1
-    room = _BARS_WIDTH - _NAME_WIDTH - _VALUE_WIDTH
+    widest = max((len(format_value(bar.value)) for bar in bars), default=0) * _CHARACTER_WIDTH + 10
+    room = _BARS_WIDTH - _NAME_WIDTH - max(_VALUE_WIDTH, widest)
     for n, bar in enumerate(bars):
         middle = n * _ROW + _ROW / 2 + 3
         fitting = shorten_middle(clean_label(bar.name, 200), int((_NAME_WIDTH - 12) / _CHARACTER_WIDTH))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -164,3 +164,12 @@ def parse(data: bytes) -> Manifest:
     if manifest.to_bytes() != data:
         raise IntegrityError("the manifest is not in canonical form", "ask the publisher to release again")
     return manifest
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a manifest, as docs/manifest.schema.json has it."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Manifest.model_json_schema(by_alias=True)}
+
+
+if __name__ == "__main__":
+    print(json.dumps(json_schema(), indent=2, sort_keys=True))

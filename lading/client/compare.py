@@ -139,7 +139,7 @@ def _sources(tables: Tables, old_indexes: list[Path]) -> None:
         for folder in old_indexes
     ]
     # A file that is one chunk is its own source, whichever release it came with.
-    queries.append("SELECT sha256, path, 0 FROM trusted")
+    queries.append("SELECT sha256 AS chunk_sha256, path, 0 AS file_offset FROM trusted")
     tables.run(
         "CREATE OR REPLACE TABLE sources AS SELECT chunk_sha256, arg_min(path, path) AS path, "
         f"arg_min(file_offset, path) AS file_offset FROM ({' UNION ALL '.join(queries)}) GROUP BY chunk_sha256"
