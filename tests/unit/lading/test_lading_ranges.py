@@ -5,14 +5,14 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lading.client.pull import GAP_BYTES, RANGE_BYTES, _Frame, ranges
+from lading.client.plan import GAP_BYTES, RANGE_BYTES, Frame, ranges
 
 
-def frames(*sizes: tuple[int, int], shard: str = "s") -> list[tuple[str, _Frame]]:
+def frames(*sizes: tuple[int, int], shard: str = "s") -> list[tuple[str, Frame]]:
     """Frames given as (gap before, length)."""
     made, position = [], 0
     for gap, length in sizes:
-        made.append((shard, _Frame(position + gap, length, [])))
+        made.append((shard, Frame(position + gap, length, [])))
         position += gap + length
     return made
 

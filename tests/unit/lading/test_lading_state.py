@@ -152,7 +152,7 @@ NOTES = st.lists(
 
 
 @given(notes=NOTES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_any_history_reads_as_if_it_were_kept_in_memory(
     tmp_path_factory: pytest.TempPathFactory, notes: list[tuple[str, str, int]]
 ) -> None:

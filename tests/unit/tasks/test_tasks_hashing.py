@@ -14,6 +14,7 @@ from tasks_releases import SMALL_CHUNKING, noise, rows, shrink
 
 from lading.errors import SourceError
 from lading.manifest import Chunking
+from lading.tables import Tables
 from tasks import hashing
 from tasks.hashing import HashSummary, batches, hash_file, hash_files
 from tasks.scan import scan
@@ -185,6 +186,32 @@ def test_half_a_cache_is_no_cache(bench: Bench) -> None:
         half.unlink()
         assert bench.hash().read_files == 1
         half.write_bytes(saved)
+
+
+def test_a_run_that_was_killed_between_the_two_cache_files_misleads_nobody(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.put("large", noise(1, 100_000))
+    bench.hash()
+    before = bench.pieces()
+    real = Tables.save
+    saved: list[Path] = []
+
+    def killed(self: Tables, query: str, parquet: Path) -> int:
+        if parquet.parent == bench.cache:
+            saved.append(parquet)
+            if len(saved) == 2:
+                raise KeyboardInterrupt
+        return real(self, query, parquet)
+
+    bench.put("large", noise(2, 100_000), HOUR_AGO + 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Tables, "save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            bench.hash()
+    bench.put("large", noise(1, 100_000))
+    bench.hash()
+    assert bench.pieces() == before
 
 
 def during_reads(monkeypatch: pytest.MonkeyPatch, act: Callable[[int], None]) -> None:

@@ -47,7 +47,7 @@ TREE: Tree = {
 }
 
 PROPERTY = settings(
-    max_examples=12,
+    max_examples=10,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
@@ -297,3 +297,15 @@ def test_a_mostly_changed_large_file_is_stored_whole(large: tuple[Path, bytes, R
     delta = make_release(write_tree(tmp_path / "source", {"big": File(changed)}), tmp_path / "2", base)
     assert member_names(delta) == ["big"]
     assert rebuild(delta) == {"big": File(changed)}
+
+
+def test_chunks_that_are_stored_again_are_read_from_the_new_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shrink(monkeypatch)
+    old, new = noise(1, 30_000), noise(1, 30_000)[:20_000] + noise(2, 400_000)
+    base = make_release(write_tree(tmp_path / "1", {"f": File(old)}), tmp_path / "base", chunking=SMALL_CHUNKING)
+    source = write_tree(tmp_path / "2", {"f": File(new)})
+    delta = make_release(source, tmp_path / "delta", base, chunking=SMALL_CHUNKING)
+    assert set(rows(base.index.chunks.path, "chunk_sha256")) & set(rows(delta.index.chunks.path, "chunk_sha256"))
+    assert delta.index.shards == (delta.packed[0].sha256,)
