@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lading.client.compare import Work
-from lading.client.pull import Progress, Silent
+from lading.client.progress import Progress, Silent
 
 PLAIN_INTERVAL_S = 5.0
 
