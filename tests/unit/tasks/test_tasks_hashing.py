@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ from lading.errors import SourceError
 from lading.manifest import Chunking
 from lading.tables import Tables
 from tasks import hashing
-from tasks.hashing import HashSummary, batches, hash_file, hash_files
+from tasks.hashing import HashSummary, batches, hash_files
 from tasks.scan import scan
 from tasks.work import WorkDir
 
@@ -39,6 +40,9 @@ class Bench:
 
     def hash(self, *, rehash: bool = False, chunking: Chunking = SMALL_CHUNKING) -> HashSummary:
         scan(self.source, self.work.entries)
+        return self.hash_what_was_scanned(rehash=rehash, chunking=chunking)
+
+    def hash_what_was_scanned(self, *, rehash: bool = False, chunking: Chunking = SMALL_CHUNKING) -> HashSummary:
         return hash_files(self.source, self.work, self.cache, chunking, rehash=rehash, threads=2)
 
     def hashes(self) -> dict[str, bytes]:
@@ -164,10 +168,10 @@ def test_a_file_that_was_fresh_when_a_long_run_began_is_not_remembered(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hashing, "RACY_NS", 200_000_000)
-    slow = hash_file
+    real = hashing.hash_file
 
-    def slower(*arguments: object) -> object:
-        done = slow(*arguments)
+    def slower(*arguments: Any) -> Any:
+        done = real(*arguments)
         time.sleep(0.4)
         return done
 
@@ -250,16 +254,15 @@ def test_a_file_that_goes_on_changing_is_refused(
         lambda number: bench.put("file", noise(number, size + growth * (number + 1)), HOUR_AGO + number + 1),
     )
     with pytest.raises(SourceError, match="'file' goes on changing"):
-        hash_file(bench.source, "file", SMALL_CHUNKING)
+        bench.hash()
 
 
-def test_a_file_that_grows_under_a_real_writer_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    path.write_bytes(bytes(16 * 1024 * 1024))
+def test_a_file_that_grows_under_a_real_writer_is_refused(bench: Bench) -> None:
+    bench.put("log", bytes(16 * 1024 * 1024))
     done = threading.Event()
 
     def write() -> None:
-        with path.open("ab", buffering=0) as file:
+        with (bench.source / "log").open("ab", buffering=0) as file:
             while not done.is_set():
                 file.write(b"line\n")
 
@@ -267,21 +270,27 @@ def test_a_file_that_grows_under_a_real_writer_is_refused(tmp_path: Path) -> Non
     writer.start()
     try:
         with pytest.raises(SourceError, match="goes on changing"):
-            hash_file(tmp_path, "log", Chunking())
+            bench.hash(chunking=Chunking())
     finally:
         done.set()
         writer.join()
 
 
-def test_a_file_that_vanished_is_a_source_error(bench: Bench) -> None:
+def test_a_file_that_vanished_since_the_scan_is_a_source_error(bench: Bench) -> None:
+    bench.put("file", b"data")
+    scan(bench.source, bench.work.entries)
+    (bench.source / "file").unlink()
     with pytest.raises(SourceError, match="vanished"):
-        hash_file(bench.source, "gone", SMALL_CHUNKING)
+        bench.hash_what_was_scanned()
 
 
 def test_a_link_that_took_a_files_place_is_not_followed(bench: Bench) -> None:
+    bench.put("file", b"data")
+    scan(bench.source, bench.work.entries)
+    (bench.source / "file").unlink()
     (bench.source / "file").symlink_to("/etc/hostname")
     with pytest.raises(SourceError, match="cannot be read"):
-        hash_file(bench.source, "file", SMALL_CHUNKING)
+        bench.hash_what_was_scanned()
 
 
 @given(sizes=st.lists(st.integers(0, 2 * hashing.BATCH_BYTES), max_size=1000))
