@@ -83,10 +83,19 @@ def padding(size: int) -> bytes:
     return bytes(-size % tarfile.BLOCKSIZE)
 
 
+class ChunkChangedError(Exception):
+    """A chunk that was added does not have its SHA-256 (`digest`): its file changed since it was hashed."""
+
+    def __init__(self, digest: bytes) -> None:
+        super().__init__(digest.hex())
+        self.digest = digest
+
+
 class ShardWriter:
     """Writes one shard to a binary file; used as a context manager, which waits for the threads on the way out.
 
-    Members are added in order; placements are known after `finish`.
+    Members are added in order; placements are known after `finish`. Every chunk is hashed as it is packed: a wrong one
+    raises ChunkChangedError from a later call, `finish` at the latest.
     """
 
     def __init__(self, file: BinaryIO, compressor: FrameCompressor, pool: Executor, pending_frames: int) -> None:
@@ -159,7 +168,15 @@ class ShardWriter:
     def _submit(self, raw: bytes | bytearray, chunks: list[tuple[bytes, int, int]]) -> None:
         while len(self._pending) >= self._limit:
             self._write_oldest()
-        self._pending.append((self._pool.submit(self._compress, raw), len(raw), chunks))
+        self._pending.append((self._pool.submit(self._make_frame, raw, chunks), len(raw), chunks))
+
+    def _make_frame(self, raw: bytes | bytearray, chunks: list[tuple[bytes, int, int]]) -> bytes:
+        """Check the chunks of a frame and compress it; runs on the pool."""
+        with memoryview(raw) as view:
+            for digest, length, offset in chunks:
+                if hashlib.sha256(view[offset : offset + length]).digest() != digest:
+                    raise ChunkChangedError(digest)
+        return self._compress(raw)
 
     def _write_oldest(self) -> None:
         future, raw_size, chunks = self._pending.popleft()

@@ -9,7 +9,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from lading.chunking import cut, is_large
+from lading.chunking import WHOLE_FILE_BYTES, cut, is_large
 from lading.errors import SourceError
 from lading.manifest import Chunking
 from lading.parallel import cores, ordered_map
@@ -142,13 +142,18 @@ def hash_files(
 
 def _read(source: Path, tables: Tables, work: WorkDir, chunking: Chunking, threads: int) -> None:
     """Hash what the cache does not know into two NDJSON files."""
-    todo = tables.rows("SELECT path, size FROM entries ANTI JOIN cached USING (path) WHERE type = 'file' ORDER BY path")
+    todo = tables.rows(
+        "SELECT path, size FROM entries ANTI JOIN cached USING (path) WHERE type = 'file' "
+        # The largest first, so that no thread is left alone with one at the end.
+        f"ORDER BY CASE WHEN size >= {WHOLE_FILE_BYTES} THEN size ELSE 0 END DESC, path"
+    )
 
     def hash_batch(batch: list[str]) -> list[_Hashed]:
-        return [hash_file(source, path, chunking) for path in batch]
+        return [hash_file(source, path, chunking, helpers) for path in batch]
 
     with (
         ThreadPoolExecutor(threads, thread_name_prefix="hash") as pool,
+        ThreadPoolExecutor(threads, thread_name_prefix="hash-whole") as helpers,
         NdjsonWriter(work.root / "hashed.ndjson") as hashed,
         NdjsonWriter(work.root / "cut.ndjson") as cuts,
     ):
@@ -181,8 +186,11 @@ def batches(files: Any) -> Iterator[list[str]]:
         yield batch
 
 
-def hash_file(source: Path, path: str, chunking: Chunking) -> _Hashed:
-    """Hash one file, again if it changed meanwhile. Raises SourceError after ATTEMPTS changes."""
+def hash_file(source: Path, path: str, chunking: Chunking, helpers: Executor | None = None) -> _Hashed:
+    """Hash one file, again if it changed meanwhile; `helpers`, if there are any, take a part of large files.
+
+    Raises SourceError after ATTEMPTS changes.
+    """
     name = os.path.join(source, path)  # noqa: PTH118 - a hot loop over small files
     for _ in range(ATTEMPTS):
         try:
@@ -190,7 +198,7 @@ def hash_file(source: Path, path: str, chunking: Chunking) -> _Hashed:
             with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123
                 before = os.fstat(descriptor)
                 if is_large(before.st_size):
-                    digest, pieces = _hash_large(file, chunking)
+                    digest, pieces = _hash_large(file, chunking, helpers)
                     size = sum(length for _, length, _ in pieces)
                 else:
                     data = file.read(before.st_size + 1)
@@ -205,13 +213,20 @@ def hash_file(source: Path, path: str, chunking: Chunking) -> _Hashed:
     raise SourceError(f"{path!r} goes on changing while it is read", "release when nothing writes there")
 
 
-def _hash_large(file: Any, chunking: Chunking) -> tuple[str, tuple[tuple[int, int, str], ...]]:
+def _hash_large(
+    file: Any, chunking: Chunking, helpers: Executor | None
+) -> tuple[str, tuple[tuple[int, int, str], ...]]:
+    """Hash the file and its chunks in one pass, with helpers each on a thread of its own."""
     whole = hashlib.sha256()
     pieces = []
     offset = 0
     for chunk in cut(file, chunking):
-        whole.update(chunk)
+        updated = helpers.submit(whole.update, chunk) if helpers else None
         pieces.append((offset, len(chunk), hashlib.sha256(chunk).hexdigest()))
+        if updated is None:
+            whole.update(chunk)
+        else:
+            updated.result()
         offset += len(chunk)
     return whole.hexdigest(), tuple(pieces)
 

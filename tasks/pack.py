@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tarfile
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from lading.errors import SourceError
 from lading.frames import FrameCompressor
 from lading.manifest import Compression
 from lading.parallel import cores
-from lading.shard import Member, ShardWriter
+from lading.shard import ChunkChangedError, Member, ShardWriter
 from lading.tables import NdjsonWriter, Tables, literal
 from tasks.work import WorkDir
 
@@ -67,35 +66,42 @@ def pack_shard(
     """
     threads = threads or cores()
     partial = work.shards / f"{shard_no:06d}.partial"
-    try:
-        with (
-            ThreadPoolExecutor(threads, thread_name_prefix="zstd") as pool,
-            partial.open("wb", buffering=1024 * 1024) as file,
-            ShardWriter(file, FrameCompressor(compression.level), pool, pending_frames=4 * threads) as writer,
-        ):
-            for _, rows in groupby(_planned(work, shard_no), key=lambda row: row.member_no):
-                _add(writer, source, rows)
-            finished = writer.finish()
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    path = work.shards / f"{finished.sha256}.tar.zst"
-    partial.replace(path)
-    _save_placements(work, shard_no, finished.sha256, writer)
+    with Tables() as tables:
+        tables.view("members", work.members)
+        try:
+            with (
+                ThreadPoolExecutor(threads, thread_name_prefix="zstd") as pool,
+                partial.open("wb") as file,
+                ShardWriter(file, FrameCompressor(compression.level), pool, pending_frames=4 * threads) as writer,
+            ):
+                for _, rows in groupby(_planned(tables, shard_no), key=lambda row: row.member_no):
+                    _add(writer, source, rows)
+                finished = writer.finish()
+        except BaseException as error:
+            partial.unlink(missing_ok=True)
+            if isinstance(error, ChunkChangedError):
+                raise _changed(tables, error) from error
+            raise
+        path = work.shards / f"{finished.sha256}.tar.zst"
+        partial.replace(path)
+        _save_placements(tables, work, shard_no, finished.sha256, writer)
     return PackedShard(path, finished.sha256, finished.size, finished.raw_size, finished.frames, kind)
 
 
-def _planned(work: WorkDir, shard_no: int) -> Iterator[_Row]:
-    with Tables() as tables:
-        tables.view("members", work.members)
-        yield from map(
-            _Row._make,
-            tables.rows(
-                "SELECT member_no, path, kind, size, mode, mtime, target, source, chunk_offset, length, chunk_sha256 "
-                "FROM members WHERE shard_no = ? ORDER BY member_no, chunk_offset",
-                shard_no,
-            ),
-        )
+def _planned(tables: Tables, shard_no: int) -> Iterator[_Row]:
+    return map(
+        _Row._make,
+        tables.rows(
+            "SELECT member_no, path, kind, size, mode, mtime, target, source, chunk_offset, length, chunk_sha256 "
+            "FROM members WHERE shard_no = ? ORDER BY member_no, chunk_offset",
+            shard_no,
+        ),
+    )
+
+
+def _changed(tables: Tables, error: ChunkChangedError) -> SourceError:
+    path = tables.row("SELECT min(source) FROM members WHERE chunk_sha256 = ?", error.digest)[0]
+    return SourceError(f"{path!r} changed during the release", "release when nothing writes there")
 
 
 def _add(writer: ShardWriter, source: Path, rows: Iterator[_Row]) -> None:
@@ -126,7 +132,7 @@ def _unreadable(path: str | None, error: OSError) -> SourceError:
 
 
 def _read(file: Any, piece: _Row) -> bytes:
-    """Read one chunk and check that it is the planned one."""
+    """Read one chunk, or less of it if the file shrank: the writer checks its hash."""
     try:
         data = os.pread(file.fileno(), piece.length, piece.chunk_offset)
         while len(data) < piece.length:
@@ -136,12 +142,10 @@ def _read(file: Any, piece: _Row) -> bytes:
             data += more
     except OSError as error:
         raise _unreadable(piece.source, error) from error
-    if hashlib.sha256(data).digest() != piece.chunk_sha256:
-        raise SourceError(f"{piece.source!r} changed during the release", "release when nothing writes there")
     return data
 
 
-def _save_placements(work: WorkDir, shard_no: int, sha256: str, writer: ShardWriter) -> None:
+def _save_placements(tables: Tables, work: WorkDir, shard_no: int, sha256: str, writer: ShardWriter) -> None:
     table = work.placements(shard_no)
     listing = table.with_suffix(".ndjson")
     with NdjsonWriter(listing) as rows:
@@ -155,13 +159,12 @@ def _save_placements(work: WorkDir, shard_no: int, sha256: str, writer: ShardWri
                     "inner_offset": placement.inner_offset,
                 }
             )
-    with Tables() as tables:
-        tables.load("placed", listing, PLACEMENT_COLUMNS)
-        tables.save(
-            f"SELECT unhex(chunk_sha256) AS chunk_sha256, length, unhex({literal(sha256)}) AS shard, frame_offset, "
-            "frame_length, inner_offset FROM placed",
-            table,
-        )
+    tables.load("placed", listing, PLACEMENT_COLUMNS)
+    tables.save(
+        f"SELECT unhex(chunk_sha256) AS chunk_sha256, length, unhex({literal(sha256)}) AS shard, frame_offset, "
+        "frame_length, inner_offset FROM placed",
+        table,
+    )
     listing.unlink()
 
 
