@@ -54,7 +54,12 @@ def read_manifest(store: Bucket, dataset: str, version: str) -> Manifest:
 def fetch_parent(store: Bucket, dataset: str, version: str, work: WorkDir) -> tuple[Manifest, ParentIndex]:
     """Download the parent's index into the work folder."""
     manifest = read_manifest(store, dataset, version)
-    index = ParentIndex(work.parent(INDEX_FILES), work.parent(INDEX_CHUNKS))
+    index = ParentIndex(
+        work.parent(INDEX_FILES),
+        work.parent(INDEX_CHUNKS),
+        {shard.sha256: shard.size for shard in manifest.files},
+        manifest.totals.stored_bytes / max(1, manifest.totals.bytes),
+    )
     for entry, path in ((manifest.index.files, index.files), (manifest.index.chunks, index.chunks)):
         store.download(entry.key, path, entry.sha256)
     return manifest, index

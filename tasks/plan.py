@@ -1,5 +1,8 @@
 """Plan: what is new, and which shard it goes to. Computed by DuckDB over tables, in bounded memory.
 
+Compaction keeps old shards from piling up: what a release would still use of badly used or of many small ones is packed
+again, as if it were new.
+
 A base release packs every entry, so that the tars of its shards restore the source tree: a file whose content came
 before becomes a link entry to it. A delta release packs what the parent's shards do not hold: new and mostly changed
 files whole, single new chunks of a large file under `.lading/chunks/`.
@@ -28,9 +31,20 @@ MOSTLY_CHANGED = 0.9
 """Share of new bytes from which a large file is stored whole again, as a plain tar member."""
 
 
+LIVE_SHARE = 0.6
+"""Below this share of live bytes in all shards that a release refers to, badly used ones are left behind."""
+
+SMALL_SHARD_BYTES = 16 * 1024 * 1024
+SMALL_SHARDS = 64
+"""A release that refers to more than SMALL_SHARDS shards below SMALL_SHARD_BYTES each leaves all of them behind."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be packed, and what changed against the parent. Sizes in raw bytes."""
+    """What is to be packed, and what changed against the parent. Sizes in raw bytes.
+
+    `new_bytes` are those to be packed, `compacted_bytes` of them are known but lie in shards that are left behind.
+    """
 
     kind: str
     shards: int
@@ -40,6 +54,7 @@ class Plan:
     new_chunks: int
     new_bytes: int
     reused_bytes: int
+    compacted_bytes: int
     added: int
     modified: int
     removed: int
@@ -47,10 +62,15 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class ParentIndex:
-    """The parent release's index files on disk."""
+    """The parent release's index files on disk, and its shards: SHA-256 (hex) to stored size in bytes.
+
+    `ratio` is the stored size of the parent's shards by the raw size of its files.
+    """
 
     files: Path
     chunks: Path
+    shards: dict[str, int]
+    ratio: float
 
 
 def plan(work: WorkDir, parent: ParentIndex | None, *, full: bool) -> Plan:
@@ -58,11 +78,13 @@ def plan(work: WorkDir, parent: ParentIndex | None, *, full: bool) -> Plan:
 
     `parent` is the release to compare with, None for the first one; `full` packs everything even so.
     """
-    delta = parent is not None and not full
     with Tables(spill=work.spill) as tables:
         tables.view("entries", work.entries)
         tables.view("pieces", work.pieces)
         _parent_views(tables, parent)
+        if parent is not None:
+            _leave_behind(tables, parent)
+        delta = not full and bool(tables.row("SELECT count(*) FROM pieces SEMI JOIN known USING (chunk_sha256)")[0])
         tables.run(_DELTA_ITEMS if delta else _BASE_ITEMS)
         tables.run(_MEMBERS)
         tables.save(_PIECES_OF_MEMBERS if delta else _PIECES_OF_FILES, work.members)
@@ -75,6 +97,10 @@ def plan(work: WorkDir, parent: ParentIndex | None, *, full: bool) -> Plan:
             "SELECT count(*), coalesce(sum(length), 0)::BIGINT FROM "
             f"(SELECT DISTINCT chunk_sha256, length FROM read_parquet({literal(work.members)}) WHERE length > 0)"
         )
+        compacted = tables.row(
+            "SELECT coalesce(sum(length), 0)::BIGINT FROM (SELECT DISTINCT chunk_sha256, length FROM "
+            f"read_parquet({literal(work.members)}) WHERE length > 0) SEMI JOIN parent_chunks USING (chunk_sha256)"
+        )[0]
         added, modified, removed = tables.row(_CHANGES)
     return Plan(
         kind="delta" if delta else "base",
@@ -85,6 +111,7 @@ def plan(work: WorkDir, parent: ParentIndex | None, *, full: bool) -> Plan:
         new_chunks=new_chunks,
         new_bytes=new_bytes,
         reused_bytes=max(0, size - new_bytes),
+        compacted_bytes=compacted,
         added=added,
         modified=modified,
         removed=removed,
@@ -94,10 +121,43 @@ def plan(work: WorkDir, parent: ParentIndex | None, *, full: bool) -> Plan:
 def _parent_views(tables: Tables, parent: ParentIndex | None) -> None:
     if parent is None:
         tables.run("CREATE TABLE parent_files (path VARCHAR, type VARCHAR, target VARCHAR, sha256 BLOB)")
+        tables.run("CREATE TABLE parent_chunks (chunk_sha256 BLOB)")
         tables.run("CREATE TABLE known (chunk_sha256 BLOB)")
         return
     tables.view("parent_files", parent.files)
-    tables.run(f"CREATE VIEW known AS SELECT DISTINCT chunk_sha256 FROM read_parquet({literal(parent.chunks)})")
+    tables.view("parent_chunks", parent.chunks)
+
+
+def _leave_behind(tables: Tables, parent: ParentIndex) -> None:
+    """Table `known`: the parent's chunks that the release may refer to, in shards that are worth it."""
+    tables.run(
+        "CREATE TABLE parent_shards AS SELECT unhex(unnest(?::VARCHAR[])) AS shard, unnest(?::BIGINT[]) AS size",
+        list(parent.shards),
+        list(parent.shards.values()),
+    )
+    tables.run(
+        "CREATE TABLE usage AS SELECT shard, any_value(size) AS size, sum(frame_length) AS live FROM "
+        "(SELECT DISTINCT shard, frame_offset, frame_length FROM parent_chunks SEMI JOIN pieces USING (chunk_sha256)) "
+        "JOIN parent_shards USING (shard) GROUP BY shard"
+    )
+    new_raw = tables.row(
+        "SELECT coalesce(sum(length), 0)::BIGINT FROM (SELECT DISTINCT chunk_sha256, length FROM pieces) "
+        "ANTI JOIN parent_chunks USING (chunk_sha256)"
+    )[0]
+    live, size, small = tables.row(
+        "SELECT coalesce(sum(live), 0)::BIGINT, coalesce(sum(size), 0)::BIGINT, "
+        f"count(*) FILTER (size < {SMALL_SHARD_BYTES}) FROM usage"
+    )
+    # New shards are live as a whole; what they will take is estimated from how the parent compressed.
+    new_stored = int(new_raw * parent.ratio)
+    badly_used = live + new_stored < LIVE_SHARE * (size + new_stored)
+    rules = [f"live < {LIVE_SHARE} * size"] if badly_used else []
+    rules += [f"size < {SMALL_SHARD_BYTES}"] if small > SMALL_SHARDS else []
+    left = " OR ".join(rules) or "false"
+    tables.run(
+        "CREATE TABLE known AS SELECT DISTINCT chunk_sha256 FROM parent_chunks "
+        f"ANTI JOIN (SELECT shard FROM usage WHERE {left}) USING (shard)"
+    )
 
 
 # Every statement below yields `items`: path, kind (tar type), source (file to read), seq and chunk_offset of its first

@@ -98,7 +98,9 @@ class Release:
 
     @property
     def as_parent(self) -> ParentIndex:
-        return ParentIndex(self.work.index(INDEX_FILES), self.work.index(INDEX_CHUNKS))
+        sizes = {sha256: self.store[sha256].stat().st_size for sha256 in self.index.shards}
+        ratio = sum(sizes.values()) / max(1, self.plan.bytes)
+        return ParentIndex(self.work.index(INDEX_FILES), self.work.index(INDEX_CHUNKS), sizes, ratio)
 
 
 def make_release(
