@@ -84,7 +84,11 @@ def plan(work: WorkDir, parent: ParentIndex | None, *, full: bool) -> Plan:
         _parent_views(tables, parent)
         if parent is not None:
             _leave_behind(tables, parent)
-        delta = not full and bool(tables.row("SELECT count(*) FROM pieces SEMI JOIN known USING (chunk_sha256)")[0])
+        reuses = tables.row(
+            "SELECT count(*) = 0 OR bool_or(chunk_sha256 IN (SELECT chunk_sha256 FROM known)) FROM pieces"
+        )[0]
+        # What shares nothing with its parent may as well be a base release, which plain tar restores.
+        delta = parent is not None and not full and reuses
         tables.run(_DELTA_ITEMS if delta else _BASE_ITEMS)
         tables.run(_MEMBERS)
         tables.save(_PIECES_OF_MEMBERS if delta else _PIECES_OF_FILES, work.members)
