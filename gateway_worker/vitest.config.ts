@@ -7,7 +7,7 @@ export default defineConfig({
       {
         test: {
           name: "integration",
-          include: ["test/**/*.test.ts"],
+          include: ["test/**/*.test.ts", "conformance/**/*.test.ts"],
           environment: "node",
           // One gateway, one real socket: the files of this project start their own `wrangler dev`.
           fileParallelism: false,

@@ -14,9 +14,7 @@ export type Route =
 
 /** @throws Problem `not_found` or `method_not_allowed` */
 export function routeOf(request: Request): Route {
-  // Path and query stay encoded here: `URL.searchParams` would turn bytes that are not UTF-8 into U+FFFD silently, and so
-  // into another key than the one that was asked for.
-  const { pathname, search } = new URL(request.url);
+  const { pathname, search } = rawTarget(request.url);
   if (pathname === "/healthz") {
     requireMethod(request.method, HEALTH_METHODS);
     return { kind: "health" };
@@ -32,6 +30,15 @@ export function routeOf(request: Request): Route {
     key: () => (isDownload ? keyFromQuery(onlyValue(search, "key")) : keyFromPath(pathname.slice("/d/".length))),
     token: () => tokenOf(request, search, isDownload),
   };
+}
+
+/**
+ * Path and query as they were sent. `new URL()` would resolve dot segments, and `URL.searchParams` would turn bytes that are
+ * not UTF-8 into U+FFFD: both silently into another key than the one that was asked for.
+ */
+function rawTarget(url: string): { pathname: string; search: string } {
+  const [, pathname = "", search = ""] = /^[a-z]+:\/\/[^/?#]*([^?#]*)(\?[^#]*)?/i.exec(url) ?? [];
+  return { pathname, search };
 }
 
 function requireMethod(method: string, allowed: string): void {

@@ -7,7 +7,8 @@ import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { eventually, startStack } from "./stack";
-import type { Answer, Stack } from "./stack";
+import type { Stack } from "./stack";
+import type { Answer } from "./target";
 
 const MIB = 1024 * 1024;
 const sha256 = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");

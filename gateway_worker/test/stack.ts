@@ -4,8 +4,6 @@ import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { request as httpRequest } from "node:http";
-import type { IncomingHttpHeaders } from "node:http";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -14,26 +12,19 @@ import { join, resolve } from "node:path";
 import { AwsClient } from "aws4fetch";
 import { exportJWK, generateKeyPair, SignJWT } from "jose";
 
+import { send } from "./target";
+import type { Target } from "./target";
+
 const PACKAGE_DIR = resolve(import.meta.dirname, "..");
 const WRANGLER = join(PACKAGE_DIR, "node_modules/wrangler/bin/wrangler.js");
 const READY_TIMEOUT_MS = 45_000;
 const TOKEN_LIFETIME_S = 300;
 const S3_CREDENTIALS = { accessKeyId: "integration-test", secretAccessKey: "integration-test-secret" };
 
-export interface Answer {
-  readonly status: number;
-  readonly headers: IncomingHttpHeaders;
-  readonly body: Buffer;
-}
-
-export interface Stack {
-  readonly url: string;
+export interface Stack extends Target {
   readonly s3: AwsClient;
   /** URL of an object on the local S3 endpoint. */
   s3Url(bucket: string, key: string): string;
-  /** A plain HTTP request: nothing is decoded, nothing is normalized. */
-  send(method: string, path: string, headers?: Record<string, string | string[]>): Promise<Answer>;
-  token(claims?: Record<string, unknown>): Promise<string>;
   /** All that the gateway has printed so far. */
   output(): string;
   stop(): Promise<void>;
@@ -75,6 +66,14 @@ export async function startStack(vars: Record<string, string | undefined> = {}):
     s3: new AwsClient({ ...S3_CREDENTIALS, region: "auto", service: "s3" }),
     s3Url: (bucket, key) => `${url}/cdn-cgi/local/r2/s3/${bucket}/${key.split("/").map(encodeURIComponent).join("/")}`,
     send: (method, path, headers = {}) => send(port, method, path, headers),
+    put: async (key, bytes, headers = {}) => {
+      const response = await stack.s3.fetch(stack.s3Url("lading", key), {
+        method: "PUT",
+        body: new Uint8Array(bytes),
+        headers,
+      });
+      if (!response.ok) throw new Error(`PUT ${key}: ${response.status}`);
+    },
     token: (claims = {}) =>
       new SignJWT({ ...defaultClaims(), ...claims })
         .setProtectedHeader({ alg: "EdDSA", kid: "k1", typ: "dl+jwt" })
@@ -140,20 +139,6 @@ async function stopGroup(child: ChildProcess): Promise<void> {
   const ended = once(child, "exit");
   process.kill(-child.pid, "SIGTERM");
   await ended;
-}
-
-async function send(
-  port: number,
-  method: string,
-  path: string,
-  headers: Record<string, string | string[]>,
-): Promise<Answer> {
-  const request = httpRequest({ host: "127.0.0.1", port, method, path, headers, agent: false });
-  request.end();
-  const [response] = await once(request, "response");
-  const chunks: Buffer[] = [];
-  for await (const chunk of response) chunks.push(chunk);
-  return { status: response.statusCode, headers: response.headers, body: Buffer.concat(chunks) };
 }
 
 export const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms));
