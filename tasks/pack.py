@@ -114,10 +114,13 @@ def _add(writer: ShardWriter, source: Path, rows: Iterator[_Row]) -> None:
     whole = row.length == row.size and row.path == row.source
     with _open(source, row.source) as file:
         if whole and second is None and not row.chunk_offset:
-            writer.add_small(member, _read(file, row), row.chunk_sha256)
+            writer.add_small(member, _read(file, row.source, 0, row.length), row.chunk_sha256)
         else:
             pieces = [row] if second is None else [row, second, *rows]
-            writer.add_large(member, ((piece.chunk_sha256, _read(file, piece)) for piece in pieces))
+            writer.add_large(
+                member,
+                ((piece.chunk_sha256, _read(file, row.source, piece.chunk_offset, piece.length)) for piece in pieces),
+            )
 
 
 def _open(source: Path, path: str) -> Any:
@@ -127,21 +130,26 @@ def _open(source: Path, path: str) -> Any:
         raise _unreadable(path, error) from error
 
 
-def _unreadable(path: str | None, error: OSError) -> SourceError:
+def _unreadable(path: str, error: OSError) -> SourceError:
     return SourceError(f"{path!r} cannot be read any more ({error.strerror})", "release when nothing writes there")
 
 
-def _read(file: Any, piece: _Row) -> bytes:
-    """Read one chunk, or less of it if the file shrank: the writer checks its hash."""
+def read_chunk(source: Path, path: str, offset: int, length: int) -> bytes:
+    """The bytes of one chunk of a source file, or less if the file shrank. Raises SourceError."""
+    with _open(source, path) as file:
+        return _read(file, path, offset, length)
+
+
+def _read(file: Any, path: str, offset: int, length: int) -> bytes:
+    data = b""
     try:
-        data = os.pread(file.fileno(), piece.length, piece.chunk_offset)
-        while len(data) < piece.length:
-            more = os.pread(file.fileno(), piece.length - len(data), piece.chunk_offset + len(data))
+        while len(data) < length:
+            more = os.pread(file.fileno(), length - len(data), offset + len(data))
             if not more:
                 break
-            data += more
+            data = data + more if data else more
     except OSError as error:
-        raise _unreadable(piece.source, error) from error
+        raise _unreadable(path, error) from error
     return data
 
 

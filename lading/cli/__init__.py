@@ -20,6 +20,7 @@ from lading.errors import LadingError
 
 COMMANDS = {
     "pull": ("lading.cli.pull", "Bring a folder to the state of a release."),
+    "diff": ("lading.cli.diff", "Say what changed between two releases."),
     "release": ("flows.cli.release", "Release a folder as a new version of a dataset."),
     "promote": ("flows.cli.promote", "Make a version the dataset's latest."),
     "report": ("analytics.cli", "Load the logs and write a weekly report."),
