@@ -11,6 +11,8 @@ import typer
 
 from lading.cli.progress import reporter
 from lading.client.pull import JOBS, PullResult, pull
+from lading.client.select import Selection, read_paths
+from lading.errors import UsageError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -19,17 +21,47 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def command(
     reference: Annotated[str, typer.Argument(metavar="DATASET[@VERSION]", help="What to pull; the latest by default.")],
     dest: Annotated[Path, typer.Argument(metavar="DEST", help="Folder to bring to that state.")],
+    include: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="Pull what matches only, such as 'train/**' or '*.jpg'.")
+    ] = None,
+    exclude: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Leave out what matches.")] = None,
+    files_from: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Pull the paths in this file only, one a line; '-' is stdin.")
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(metavar="SQL", help="Pull files that this expression over files.parquet holds for only."),
+    ] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", help="Parallel requests.")] = JOBS,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
 ) -> None:
-    """Bring DEST to the state of a release: resume what was interrupted, reuse what is there, verify every byte."""
+    """Bring DEST to the state of a release: resume what was interrupted, reuse what is there, verify every byte.
+
+    With --include, --exclude, --files-from or --where only a part is pulled, and no file of DEST is removed.
+    """
+    selection = Selection(tuple(include or ()), tuple(exclude or ()), _listed(files_from), where)
     with reporter(quiet) as progress:
-        result = pull(reference, dest, jobs=jobs, progress=progress)
+        result = pull(reference, dest, selection=selection, jobs=jobs, progress=progress)
     if as_json:
         print(json.dumps(result.to_json()))
     elif not quiet:
         print(summary(result, dest), file=sys.stderr)
+
+
+def _listed(files_from: str | None) -> tuple[str, ...] | None:
+    """The paths in a file, or on stdin for '-'."""
+    if files_from is None:
+        return None
+    try:
+        if files_from == "-":
+            return read_paths(sys.stdin)
+        with Path(files_from).open(encoding="utf-8") as lines:
+            return read_paths(lines)
+    except UnicodeDecodeError:
+        raise UsageError(f"{files_from} is not UTF-8", "save it as UTF-8, one path a line") from None
+    except OSError as error:
+        raise UsageError(f"{files_from} cannot be read: {error.strerror}", "check --files-from") from error
 
 
 def summary(result: PullResult, dest: Path) -> str:

@@ -26,8 +26,10 @@ class Assemblies:
         self._open: dict[str, _Assembly] = {}
         self.damaged = False
 
-    def expect(self, tables: Tables) -> None:
-        """Open the books, and remove partial files that belong to none of them."""
+    def expect(self, tables: Tables, *, partial: bool = False) -> None:
+        """Open the books, and remove partial files that belong to none of them.
+
+        In a partial pull, those that hold chunks stay: they may belong to what is not selected."""
         rows = tables.rows(
             "SELECT t.path, t.size, t.sha256, t.mode, t.mtime, t.partial, count(*) FILTER (NOT n.done) "
             "FROM todo t JOIN needed n USING (path) WHERE t.type = 'file' GROUP BY ALL "
@@ -36,9 +38,13 @@ class Assemblies:
         for *entry, missing in rows:
             self._open[entry[0]] = _Assembly(Entry._make(entry), missing, self._state.partial)
         wanted = {assembly.entry.partial for assembly in self._open.values()}
+        started = {name for (name,) in tables.rows("SELECT DISTINCT partial FROM done")}
         for stale in self._state.partial.iterdir():
-            if stale.name not in wanted:
-                stale.unlink()
+            if stale.name in wanted or (partial and stale.name in started):
+                continue
+            stale.unlink()
+            if stale.name in started:
+                self._state.note_dropped(stale.name)
 
     def __contains__(self, path: str) -> bool:
         return path in self._open

@@ -81,8 +81,10 @@ def unknown_files(tables: Tables) -> list[tuple[str, bytes, int]]:
     )
 
 
-def compare(tables: Tables, old_indexes: list[Path]) -> Work:
-    """Fill the tables out. `old_indexes` are folders with the indexes of releases that may have been here before."""
+def compare(tables: Tables, old_indexes: list[Path], *, partial: bool = False) -> Work:
+    """Fill the tables out. `old_indexes` are folders with the indexes of releases that may have been here before.
+
+    With `partial`, `files` is a part of the release: nothing is obsolete for not being in it."""
     tables.run("""
         CREATE OR REPLACE TABLE todo AS
         SELECT f.file_id, f.path, f.type, f.target, f.size, f.sha256, f.mode, f.mtime,
@@ -113,7 +115,10 @@ def compare(tables: Tables, old_indexes: list[Path]) -> Work:
                lower(hex(n.shard)) AS shard, n.frame_offset, n.frame_length, n.inner_offset
         FROM needed n ANTI JOIN sources USING (chunk_sha256) WHERE NOT n.done
     """)
-    tables.run("CREATE OR REPLACE TABLE obsolete AS SELECT path FROM installed ANTI JOIN files USING (path)")
+    gone = "false" if partial else "true"
+    tables.run(
+        f"CREATE OR REPLACE TABLE obsolete AS SELECT path FROM installed ANTI JOIN files USING (path) WHERE {gone}"
+    )
     return Work(
         *tables.row("""
         SELECT (SELECT count(*) FROM files WHERE type = 'file'), (SELECT coalesce(sum(size), 0)::BIGINT FROM files),

@@ -26,10 +26,11 @@ from lading.client.local import adopt, copy_chunks
 from lading.client.plan import frames, ranges
 from lading.client.progress import Counter, Progress, Silent
 from lading.client.remote import RemoteRelease, open_release
+from lading.client.select import EVERYTHING, Selection, select
 from lading.client.state import State
 from lading.client.transfer import Transfer
 from lading.client.trust import TrustStore
-from lading.errors import IntegrityError, LadingError, UsageError
+from lading.errors import ConflictError, IntegrityError, LadingError, UsageError
 from lading.http import session as http_session
 from lading.names import INDEX_CHUNKS, INDEX_FILES, parse_reference
 from lading.paths import check_path, link_is_safe
@@ -74,11 +75,13 @@ def pull(
     dest: Path,
     settings: Settings | None = None,
     *,
+    selection: Selection = EVERYTHING,
     jobs: int = JOBS,
     progress: Progress | None = None,
 ) -> PullResult:
     """Bring `dest` to the state of `DATASET[@VERSION]`. Returns when every byte is verified.
 
+    With a `selection`, only those files are brought to that state; the others stay as they are, and nothing is removed.
     Raises a LadingError that says what to do; what was fetched is kept for the next pull in any case.
     """
     if jobs < 1:
@@ -98,8 +101,9 @@ def pull(
         state.open()
         try:
             trust = TrustStore(settings.trust_store, progress.note)
+            _check_dataset(state, dataset)
             release = open_release(access, transfer, trust, state.indexes)
-            puller = _Puller(state, release, transfer, jobs, progress, stop)
+            puller = _Puller(state, release, selection, transfer, jobs, progress, stop)
             work, removed = puller.run()
         finally:
             state.close()
@@ -123,6 +127,13 @@ def pull(
     )
 
 
+def _check_dataset(state: State, dataset: str) -> None:
+    """Refuse a folder that holds another dataset: the pull would remove its files."""
+    here = (state.release() or {}).get("dataset", dataset)
+    if here != dataset:
+        raise ConflictError(f"{state.dest} holds dataset {here!r}", "give another folder")
+
+
 class _Puller:
     """One pull, once the release is known."""
 
@@ -130,6 +141,7 @@ class _Puller:
         self,
         state: State,
         release: RemoteRelease,
+        selection: Selection,
         transfer: Transfer,
         jobs: int,
         progress: Progress,
@@ -137,6 +149,8 @@ class _Puller:
     ) -> None:
         self._state = state
         self._release = release
+        self._selection = selection
+        self._partial = not selection.everything
         self._transfer = transfer
         self._jobs = jobs
         self._progress = progress
@@ -153,7 +167,7 @@ class _Puller:
                 gone, damaged = self._apply(tables)
                 removed += gone
                 if not damaged:
-                    self._state.finish(tables, self._record())
+                    self._state.finish(tables, self._record(), partial=self._partial)
                     return first, removed
         raise IntegrityError("a file is wrong although all its chunks are right", "tell the publisher of the release")
 
@@ -163,11 +177,12 @@ class _Puller:
             "dataset": manifest.dataset,
             "version": manifest.version,
             "manifest_sha256": self._release.manifest_sha256,
+            "complete": not self._partial,
         }
 
     def _plan(self, tables: Tables) -> Work:
         """Compare what is wanted with what is there."""
-        tables.view("files", self._release.files)
+        select(tables, self._release.files, self._selection, self._state.root)
         tables.view("chunks", self._release.chunks)
         self._state.load(tables)
         list_present(tables, self._state.dest, self._state.root / "present.ndjson")
@@ -178,7 +193,7 @@ class _Puller:
             self._state.load(tables)
             trusted_files(tables)
         old = [f for f in self._state.indexes.iterdir() if all((f / n).exists() for n in (INDEX_FILES, INDEX_CHUNKS))]
-        work = compare(tables, old)
+        work = compare(tables, old, partial=self._partial)
         _check(tables, work, self._release, self._state.dest)
         self._progress.planned(work)
         return work
@@ -189,7 +204,7 @@ class _Puller:
         Returns how many files were removed, and whether a file has to be made anew."""
         destination = Destination(self._state)
         assemblies = Assemblies(self._state, destination)
-        assemblies.expect(tables)
+        assemblies.expect(tables, partial=self._partial)
         copy_chunks(tables, self._state, assemblies, self._progress)
         removed = self._remove(tables, destination)
         assemblies.finish_complete()

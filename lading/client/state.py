@@ -4,7 +4,7 @@ journal.ndjson     what was done since installed.parquet was written, one line e
 installed.parquet  every file that Lading wrote: path, size, mtime_ns, sha256
 partial/           files that are not complete; their names follow from path and content
 index/             manifests and indexes of the releases that the files come from
-release.json       the release that was pulled last, and whether it is complete
+release.json       the release that was pulled last, and whether all of it was (`complete`)
 """
 
 from __future__ import annotations
@@ -110,8 +110,11 @@ class State:
         """A partial file was thrown away: earlier chunks of it do not count."""
         self._note(op="drop", partial=partial)
 
-    def finish(self, tables: Tables, release: dict[str, Any]) -> None:
-        """Fold the journal into installed.parquet and remember the release."""
+    def finish(self, tables: Tables, release: dict[str, Any], *, partial: bool = False) -> None:
+        """Fold the journal into installed.parquet and remember the release.
+
+        After a partial pull, half-made files and the indexes of other releases stay: a later pull has use for them.
+        """
         os.close(self._descriptor)
         self._descriptor = -1
         self.load(tables)
@@ -119,6 +122,12 @@ class State:
         write_atomically(self._release, json.dumps(release, sort_keys=True).encode() + b"\n")
         os.close(self._descriptor)
         self._descriptor = -1
+        if partial:
+            chunks = tables.rows("SELECT partial, seq FROM done ORDER BY ALL")
+            kept = [{"op": "chunk", "partial": p, "seq": seq} for p, seq in chunks if (self.partial / p).exists()]
+            lines = [json.dumps({"n": n, **chunk}, separators=(",", ":")) for n, chunk in enumerate(kept, 1)]
+            write_atomically(self._journal, "".join(line + "\n" for line in lines).encode())
+            return
         self._journal.unlink()
         shutil.rmtree(self.partial, ignore_errors=True)
         for index in self.indexes.iterdir():
