@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from lading import manifest, names
-from lading.errors import BadNameError, IntegrityError, NotFoundError, StorageError
+from lading.errors import BadNameError, IntegrityError, NotFoundError
 from lading.manifest import Manifest
 from lading.objectstore import Bucket
 
 CACHED_RELEASES = 256
 """Releases kept in memory. A manifest is some 150 bytes per shard: a thousand shards make 150 KB."""
+
+CHECK_S = 60.0
+"""How old the knowledge that a release still exists may get: retention removes old ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class ReleaseCatalog(Protocol):
         """A release, or None if there is none. Raises IntegrityError if its manifest is not valid."""
 
     def versions(self, dataset: str) -> list[str]:
-        """All complete releases, by name."""
+        """All complete releases that are offered, by name: yanked ones are not."""
 
     def datasets(self) -> list[str]:
         """All names at the root of the bucket that a dataset may have."""
@@ -57,9 +60,10 @@ class ReleaseCatalog(Protocol):
 class StoreCatalog:
     """The catalog of a bucket. Releases are immutable and are kept in memory, the least recently used go first."""
 
-    def __init__(self, bucket: Bucket) -> None:
+    def __init__(self, bucket: Bucket, clock: Callable[[], float] = time.monotonic) -> None:
         self._bucket = bucket
-        self._releases: OrderedDict[str, Release] = OrderedDict()
+        self._clock = clock
+        self._releases: OrderedDict[str, tuple[Release, float]] = OrderedDict()
         self._lock = threading.Lock()
 
     def latest(self, dataset: str) -> str | None:
@@ -85,39 +89,44 @@ class StoreCatalog:
         key = names.release_key(dataset, version, names.MANIFEST)
         with self._lock:
             known = self._releases.get(key)
-            if known is not None:
+            if known is not None and self._clock() - known[1] < CHECK_S:
                 self._releases.move_to_end(key)
-                return known
+                return known[0]
+        if known is not None and self._is_there(key, known[0]):
+            return self._remember(key, known[0])
         try:
             data = self._bucket.get(key)
             signature = self._bucket.get(names.release_key(dataset, version, names.SIGNATURE))
         except NotFoundError:
+            with self._lock:
+                self._releases.pop(key, None)
             return None
-        release = _release(dataset, version, data, signature)
+        return self._remember(key, _release(dataset, version, data, signature))
+
+    def _is_there(self, key: str, release: Release) -> bool:
+        found = self._bucket.head(key)
+        return found is not None and found.sha256 == release.manifest_sha256
+
+    def _remember(self, key: str, release: Release) -> Release:
         with self._lock:
-            self._releases[key] = release
+            self._releases[key] = release, self._clock()
+            self._releases.move_to_end(key)
             while len(self._releases) > CACHED_RELEASES:
                 self._releases.popitem(last=False)
         return release
 
     def versions(self, dataset: str) -> list[str]:
-        """The versions that have a manifest."""
-        prefix, end = names.release_prefix(dataset), f"/{names.MANIFEST}"
-        keys = (item.key for item in self._bucket.list(prefix) if item.key.endswith(end))
-        return sorted(key[len(prefix) : -len(end)] for key in keys)
+        """The versions that have a manifest and no mark of a yank."""
+        prefix = names.release_prefix(dataset)
+        found: dict[str, set[str]] = {}
+        for item in self._bucket.list(prefix):
+            version, _, name = item.key[len(prefix) :].partition("/")
+            found.setdefault(version, set()).add(name)
+        return sorted(version for version, held in found.items() if names.MANIFEST in held and names.YANKED not in held)
 
     def datasets(self) -> list[str]:
         """The top folders of the bucket."""
-        found = []
-        try:
-            pages = self._bucket.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self._bucket.name, Delimiter="/"
-            )
-            for page in pages:
-                found += [item["Prefix"].rstrip("/") for item in page.get("CommonPrefixes", [])]
-        except (ClientError, BotoCoreError) as error:
-            raise StorageError(f"the object store did not list its datasets: {error}", "try again") from error
-        return sorted(name for name in found if _is_dataset(name))
+        return sorted(name for name in self._bucket.folders() if _is_dataset(name))
 
 
 def _release(dataset: str, version: str, data: bytes, signature: bytes) -> Release:

@@ -16,6 +16,13 @@ INDEX_FILES = "files.parquet"
 INDEX_CHUNKS = "chunks.parquet"
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.json.sig"
+CROISSANT = "croissant.json"
+
+YANKED = "yanked.json"
+"""Marks a release that is kept but no longer offered."""
+
+EXPIRED = "expired.json"
+"""What is left of a release that retention removed, until its shards are swept: its manifest under another name."""
 
 
 def check_dataset(name: str) -> str:
@@ -72,6 +79,11 @@ def release_prefix(dataset: str, version: str | None = None) -> str:
 def release_key(dataset: str, version: str, name: str) -> str:
     """Key of an object that belongs to one release, such as its manifest or index."""
     return release_prefix(dataset, version) + name
+
+
+def lock_prefix(dataset: str) -> str:
+    """Prefix of the objects by which running releases and the garbage collection keep out of each other's way."""
+    return f"{dataset}/locks/"
 
 
 def latest_key(dataset: str) -> str:

@@ -11,6 +11,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,23 @@ CONTENT_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What the store says of an object: `size` in bytes, `etag` as sent, `sha256` in hex where known."""
+    """What the store says of an object: `size` in bytes, `etag` as sent, `sha256` in hex where known, and when it was
+    written by the store's clock."""
 
     key: str
     size: int
     etag: str
     sha256: str | None = None
+    modified: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedUpload:
+    """A multipart upload that was neither completed nor aborted: its parts cost storage and no listing shows them."""
+
+    key: str
+    upload_id: str
+    started: datetime
 
 
 def s3_client(settings: Settings, *, attempts: int = 5, read_timeout: float = 60) -> Any:
@@ -101,7 +113,7 @@ class Bucket:
         except NotFoundError:
             return None
         sha256 = answer.get("Metadata", {}).get(SHA256_METADATA)
-        return ObjectInfo(key, answer["ContentLength"], answer["ETag"], sha256)
+        return ObjectInfo(key, answer["ContentLength"], answer["ETag"], sha256, answer["LastModified"])
 
     def get(self, key: str) -> bytes:
         """A whole small object. Raises NotFoundError."""
@@ -135,9 +147,47 @@ class Bucket:
             pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
             for page in pages:
                 for item in page.get("Contents", []):
-                    yield ObjectInfo(item["Key"], item["Size"], item["ETag"])
+                    yield ObjectInfo(item["Key"], item["Size"], item["ETag"], modified=item["LastModified"])
         except (ClientError, BotoCoreError) as error:
             raise _translate(error, prefix, self.name) from error
+
+    def folders(self, prefix: str = "") -> Iterator[str]:
+        """The names right below a prefix that have something below them, in order, without the slash at the end."""
+        try:
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.name, Prefix=prefix, Delimiter="/"
+            )
+            for page in pages:
+                for item in page.get("CommonPrefixes", []):
+                    yield item["Prefix"][len(prefix) : -1]
+        except (ClientError, BotoCoreError) as error:
+            raise _translate(error, prefix, self.name) from error
+
+    def delete(self, key: str) -> None:
+        """Remove an object; it is no error if it is not there."""
+        self._call("delete_object", key, Key=key)
+
+    def unfinished_uploads(self, prefix: str) -> tuple[UnfinishedUpload, ...] | None:
+        """The multipart uploads under a prefix that nobody completed; None if the store cannot list them."""
+        found = []
+        try:
+            for page in self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.name, Prefix=prefix):
+                found += [
+                    UnfinishedUpload(item["Key"], item["UploadId"], item["Initiated"])
+                    for item in page.get("Uploads", [])
+                ]
+        except (ClientError, BotoCoreError) as error:
+            if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") == "NotImplemented":
+                return None
+            raise _translate(error, prefix, self.name) from error
+        return tuple(found)
+
+    def abort_upload(self, upload: UnfinishedUpload) -> None:
+        """Drop the parts of an unfinished upload; it is no error if it is over meanwhile."""
+        try:
+            self._call("abort_multipart_upload", upload.key, Key=upload.key, UploadId=upload.upload_id)
+        except NotFoundError:
+            return
 
     def put_if_absent(self, key: str, data: bytes) -> None:
         """Put a small immutable object. Raises ConflictError if the key is taken."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from lading.errors import ConflictError, NotFoundError
 from lading.index import IndexFile
@@ -31,8 +30,9 @@ from lading.signing import load_key, sign
 from tasks.build_index import ReleaseIndex
 from tasks.card import DatasetCard
 from tasks.pack import PackedShard
-from tasks.parent import read_latest
+from tasks.parent import Latest, read_latest
 from tasks.plan import Plan
+from tasks.yank import refuse_yanked
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,8 @@ def _put_once(store: Bucket, manifest: Manifest, name: str, data: bytes) -> None
 def promote(store: Bucket, dataset: str, version: str) -> bool:
     """Make `version` the dataset's latest by compare-and-swap; returns False if it is already.
 
-    Raises NotFoundError if the release is not there, ConflictError if somebody else promotes at the same moment.
+    Raises NotFoundError if the release is not there, ConflictError if it is yanked or somebody else promotes at the
+    same moment.
     """
     try:
         manifest = store.get(release_key(dataset, version, MANIFEST))
@@ -146,12 +147,16 @@ def promote(store: Bucket, dataset: str, version: str) -> bool:
         raise NotFoundError(
             f"dataset {dataset!r} has no release {version!r}", "list the releases with 'lading ls'"
         ) from None
+    if store.head(release_key(dataset, version, SIGNATURE)) is None:
+        raise NotFoundError(
+            f"release {version!r} of dataset {dataset!r} is unfinished: it has no signature", "run the release again"
+        )
     digest = hashlib.sha256(manifest).hexdigest()
     latest = read_latest(store, dataset)
     if latest and (latest.version, latest.manifest_sha256) == (version, digest):
         return False
-    document = {"manifest_sha256": digest, "version": version}
-    data = json.dumps(document, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+    refuse_yanked(store, dataset, version)
+    data = _latest_document(version, digest)
     try:
         store.swap(latest_key(dataset), data, latest.etag if latest else None)
     except ConflictError:
@@ -159,7 +164,34 @@ def promote(store: Bucket, dataset: str, version: str) -> bool:
             f"somebody else promoted a release of {dataset!r} at the same moment",
             f"look at it, then run 'lading promote {dataset} {version}'",
         ) from None
+    try:
+        # It may have been yanked or expired since it was looked at; those look at `latest` after they have acted.
+        refuse_yanked(store, dataset, version)
+        if store.head(release_key(dataset, version, MANIFEST)) is None:
+            raise ConflictError(
+                f"release {version!r} of dataset {dataset!r} was removed at the same moment", "promote another one"
+            )
+    except ConflictError:
+        _demote(store, dataset, data, latest)
+        raise
     return True
+
+
+def _latest_document(version: str, manifest_sha256: str) -> bytes:
+    document = {"manifest_sha256": manifest_sha256, "version": version}
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+
+
+def _demote(store: Bucket, dataset: str, promoted: bytes, earlier: Latest | None) -> None:
+    """Take a promotion back, unless somebody has promoted another release since."""
+    data, etag = store.get_with_etag(latest_key(dataset))
+    if data != promoted:
+        return
+    if earlier is None:
+        store.delete(latest_key(dataset))
+        return
+    with suppress(ConflictError):
+        store.swap(latest_key(dataset), _latest_document(earlier.version, earlier.manifest_sha256), etag)
 
 
 def publish_release(settings: Settings, manifest: Manifest, index: ReleaseIndex, key_file: Path) -> Published:
@@ -170,7 +202,3 @@ def publish_release(settings: Settings, manifest: Manifest, index: ReleaseIndex,
 def promote_release(settings: Settings, dataset: str, version: str) -> bool:
     """`promote` with the configured bucket."""
     return promote(bucket(settings), dataset, version)
-
-
-publish_task = task(name="publish", cache_policy=NO_CACHE)(publish_release)
-promote_task = task(name="promote", cache_policy=NO_CACHE)(promote_release)
