@@ -48,12 +48,28 @@ def prepare(cache: Path) -> list[Release]:
     return [_release(cache, version) for version in VERSIONS]
 
 
+def fetch_packages(cache: Path, package: str) -> Path:
+    """Fetch a package (`name==version`) of the index and unpack all of it; returns the folder."""
+    folder = cache / package.replace("==", "-")
+    if not folder.exists():
+        packages = cache / "packages"
+        _download([package], packages)
+        partial = cache / "partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        for wheel in packages.glob("*.whl"):
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(partial)
+        partial.rename(folder)
+        shutil.rmtree(packages)
+    return folder
+
+
 def _release(cache: Path, version: str) -> Release:
     release = Release(version, cache / version, cache / f"{version}-labels.csv")
     if release.source.exists() and release.labels.exists():
         return release
     packages = cache / f"{version}-packages"
-    _download(PINS / f"{version}.txt", packages)
+    _download(["--require-hashes", "--requirement", str(PINS / f"{version}.txt")], packages)
     partial = cache / f"{version}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     for package in sorted(packages.glob("*.whl")):
@@ -64,11 +80,11 @@ def _release(cache: Path, version: str) -> Release:
     return release
 
 
-def _download(pins: Path, folder: Path) -> None:
+def _download(what: list[str], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     done = subprocess.run(
-        [*command, "--only-binary=:all:", "--require-hashes", "--requirement", str(pins), "--dest", str(folder)],
+        [*command, "--only-binary=:all:", *what, "--dest", str(folder)],
         capture_output=True,
         text=True,
         check=False,

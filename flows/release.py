@@ -24,15 +24,23 @@ from flows.smoke import smoke as smoke_flow
 from lading.manifest import Chunking, Compression, Manifest
 from lading.objectstore import bucket
 from lading.settings import Settings
-from tasks.build_index import index_task
-from tasks.hashing import hash_task
-from tasks.pack import PackedShard, pack_task
-from tasks.parent import parent_task, read_latest, read_manifest
-from tasks.plan import Plan, plan_task
+from tasks.pack import PackedShard
+from tasks.parent import read_latest, read_manifest
+from tasks.plan import Plan
 from tasks.preflight import check_release, work_dir
-from tasks.publish import build_manifest, promote_task, publish_task
-from tasks.scan import scan_task
-from tasks.upload import Upload, upload_task
+from tasks.publish import build_manifest
+from tasks.steps import (
+    hash_task,
+    index_task,
+    pack_task,
+    parent_task,
+    plan_task,
+    promote_task,
+    publish_task,
+    scan_task,
+    upload_task,
+)
+from tasks.upload import Upload
 from tasks.work import WorkDir, exclusive
 
 PENDING_UPLOADS = 3

@@ -8,7 +8,7 @@ from prefect import flow
 from prefect.artifacts import create_table_artifact
 
 from lading.settings import Settings
-from tasks.smoke import smoke_task
+from tasks.steps import smoke_task
 
 
 @flow(name="smoke", flow_run_name="smoke-{dataset}-{version}")

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from lading.errors import LadingError, SourceError, UsageError
 from lading.index import CHUNK_COLUMNS, FILE_COLUMNS, IndexFile, describe
@@ -132,6 +130,3 @@ def _reader(labels: Path, columns: Mapping[str, str] | None = None) -> str:
         case ".parquet":
             return f"read_parquet({literal(labels)})"
     raise UsageError(f"labels in {labels.name!r} are of an unknown kind", "give a .csv, .jsonl or .parquet file")
-
-
-index_task = task(name="index", cache_policy=NO_CACHE)(build_index)

@@ -14,9 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from lading.chunking import WHOLE_FILE_BYTES, cut, is_large
 from lading.errors import SourceError
 from lading.manifest import Chunking
@@ -239,6 +236,3 @@ def _cache_file(cache: Path, source: Path, name: str, chunking: Chunking) -> Pat
     """The cache is per source folder and per chunking parameters."""
     identity = f"{source.resolve()}\0{chunking.model_dump_json()}"
     return cache / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}-{name}.parquet"
-
-
-hash_task = task(name="hash", cache_policy=NO_CACHE)(hash_files)

@@ -11,9 +11,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from lading.errors import SourceError
 from lading.frames import FrameCompressor
 from lading.manifest import Compression
@@ -174,6 +171,3 @@ def _save_placements(tables: Tables, work: WorkDir, shard_no: int, sha256: str, 
         table,
     )
     listing.unlink()
-
-
-pack_task = task(name="pack", task_run_name="pack-{shard_no}", cache_policy=NO_CACHE)(pack_shard)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from lading.errors import IntegrityError, NotFoundError
 from lading.manifest import Manifest, parse
 from lading.names import INDEX_CHUNKS, INDEX_FILES, MANIFEST, latest_key, release_key
@@ -68,6 +65,3 @@ def fetch_parent(store: Bucket, dataset: str, version: str, work: WorkDir) -> tu
 def fetch_parent_release(settings: Settings, dataset: str, version: str, work: WorkDir) -> tuple[Manifest, ParentIndex]:
     """`fetch_parent` with the configured bucket."""
     return fetch_parent(bucket(settings), dataset, version, work)
-
-
-parent_task = task(name="parent", retries=2, retry_delay_seconds=2, cache_policy=NO_CACHE)(fetch_parent_release)

@@ -14,9 +14,6 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from lading.shard import CHUNK_MEMBER_PREFIX
 from lading.tables import Tables, literal
 from tasks.work import WorkDir
@@ -256,5 +253,3 @@ SELECT count(*) FILTER (o.path IS NULL), count(*) FILTER (n.path IS NOT NULL AND
        count(*) FILTER (n.path IS NULL)
 FROM entries n FULL JOIN parent_files o USING (path)
 """
-
-plan_task = task(name="plan", cache_policy=NO_CACHE)(plan)

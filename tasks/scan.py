@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from lading.errors import SourceError
 from lading.paths import OWN_FOLDER, link_is_safe
 from lading.tables import NdjsonWriter, Tables
@@ -124,6 +121,3 @@ def _check_utf8(text: str, what: str) -> None:
         text.encode("utf-8")
     except UnicodeEncodeError:
         raise SourceError(f"{what} is not UTF-8: {text!r}", "rename it") from None
-
-
-scan_task = task(name="scan", cache_policy=NO_CACHE)(scan)

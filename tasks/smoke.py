@@ -13,8 +13,6 @@ from typing import Any
 import jwt
 import requests
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from lading.client.access import Access
 from lading.errors import LadingError
@@ -161,6 +159,3 @@ def _with_claims(token: str, change: Callable[[dict[str, Any]], dict[str, Any]],
         return f"{head}.{changed}.{signature}"
     header = jwt.get_unverified_header(token)
     return jwt.encode(claims, key, algorithm="EdDSA", headers={"kid": header["kid"], "typ": TOKEN_TYPE})
-
-
-smoke_task = task(name="smoke", cache_policy=NO_CACHE)(smoke_release)
