@@ -9,8 +9,8 @@ export default defineConfig({
           name: "integration",
           include: ["test/**/*.test.ts", "conformance/**/*.test.ts"],
           environment: "node",
-          // One gateway, one real socket: the files of this project start their own `wrangler dev`.
-          fileParallelism: false,
+          // The files of this project start gateways of their own, and wait for much of their time.
+          maxWorkers: 3,
           hookTimeout: 60_000,
           testTimeout: 30_000,
         },

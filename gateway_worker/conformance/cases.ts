@@ -570,6 +570,7 @@ export const RULES: readonly Rule[] = [
       refusedToken("another audience", { aud: "other" }, "token_invalid"),
       refusedToken("another issuer", { iss: "other" }, "token_invalid"),
       refusedToken("a scope that is no list", { scp: "conf/" }, "token_invalid"),
+      refusedToken("a max that is no number", { max: "1" }, "token_invalid"),
       refusedToken("another prefix", { scp: ["other/"] }, "key_not_allowed"),
       refusedToken("a prefix without its slash is a key", { scp: ["conf"] }, "key_not_allowed"),
       refusedToken("another key", { scp: ["conf/text.txt2"] }, "key_not_allowed"),
@@ -579,6 +580,26 @@ export const RULES: readonly Rule[] = [
       { name: "an exact key", key: TEXT, token: { scp: [TEXT] }, expect: { status: 200, body: "whole" } },
       { name: "one of several scopes", key: TEXT, token: { scp: ["a/", "conf/", "b"] }, expect: { status: 200 } },
       { name: "the client's own address", key: TEXT, token: { ip: "127.0.0.0/8" }, expect: { status: 200 } },
+    ],
+  },
+  {
+    rule: "bytes that a token may fetch in all",
+    source: "design §5",
+    cases: [
+      { name: "enough", key: TEXT, token: { max: N }, expect: { status: 200, body: "whole" } },
+      {
+        name: "too few",
+        key: TEXT,
+        token: { max: N - 1 },
+        expect: { status: 429, code: "quota_exceeded", headers: { "Retry-After": /^\d+$/ } },
+      },
+      {
+        name: "enough for a range",
+        key: TEXT,
+        token: { max: 10 },
+        headers: { Range: "bytes=0-9" },
+        expect: { status: 206, body: [0, 9] },
+      },
     ],
   },
   {

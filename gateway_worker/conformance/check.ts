@@ -40,7 +40,7 @@ export async function mismatches(testCase: Case, target: Target): Promise<string
 
 async function ask(testCase: Case, target: Target): Promise<Answer> {
   const { method = "GET", key, token } = testCase;
-  const good = await target.token({ scp: ["conf/"] });
+  const good = await goodToken(target);
   const path = testCase.target?.replaceAll("{token}", good) ?? pathOf(key ?? "");
   const headers: Record<string, string> = {};
   if (typeof token === "string") headers["Authorization"] = `Bearer ${token}`;
@@ -50,6 +50,14 @@ async function ask(testCase: Case, target: Target): Promise<Answer> {
   }
   Object.assign(headers, await withValidators(testCase.headers ?? {}, key, good, target));
   return target.send(method, path, headers);
+}
+
+const goodTokens = new WeakMap<Target, Promise<string>>();
+
+function goodToken(target: Target): Promise<string> {
+  const token = goodTokens.get(target) ?? target.token({ scp: ["conf/"] });
+  goodTokens.set(target, token);
+  return token;
 }
 
 const pathOf = (key: string) => `/d/${key.split("/").map(encodeURIComponent).join("/")}`;

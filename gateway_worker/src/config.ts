@@ -2,6 +2,9 @@
 
 import { loadKeyring } from "./keyring";
 import type { Keyring } from "./keyring";
+import type { DenylistObject } from "./limits/denylist_object";
+import type { LimiterRules } from "./limits/limiter";
+import type { UserLedger } from "./limits/user_ledger";
 import type { TokenRules } from "./token";
 
 /** What the platform binds, see wrangler.jsonc. Strings may be absent or empty, whatever the type checker believes. */
@@ -9,6 +12,8 @@ export interface Env {
   readonly BUCKET?: R2Bucket;
   readonly LOGS?: R2Bucket;
   readonly EVENTS?: Queue;
+  readonly USER_LEDGERS?: DurableObjectNamespace<UserLedger>;
+  readonly DENYLIST?: DurableObjectNamespace<DenylistObject>;
   readonly TOKEN_KEYRING?: string;
   readonly TOKEN_ISSUER?: string;
   readonly TOKEN_AUDIENCE?: string;
@@ -16,6 +21,10 @@ export interface Env {
   readonly LOG_IP?: string;
   readonly LOG_IP_HASH_KEY?: string;
   readonly CLIENT_IP_SOURCE?: string;
+  readonly LIMIT_USER_REQUESTS_PER_MINUTE?: string;
+  readonly LIMIT_TOKEN_REQUESTS_PER_MINUTE?: string;
+  readonly LIMIT_USER_BYTES_PER_DAY?: string;
+  readonly LIMITER_FAIL?: string;
 }
 
 /** How the client's address enters the log: whole, its /24 or /48, a keyed hash. */
@@ -30,6 +39,7 @@ export interface Config {
   readonly tokenRules: TokenRules;
   readonly ipLogging: IpLogging;
   readonly clientIpHeader: ClientIpHeader;
+  readonly limiterRules: LimiterRules;
 }
 
 /** A setting is missing or wrong. `variable` is its name; the message never holds a secret's value. */
@@ -57,13 +67,14 @@ export async function readConfig(env: Env): Promise<Config> {
     },
     ipLogging: readIpLogging(env),
     clientIpHeader: readClientIpHeader(env.CLIENT_IP_SOURCE || "cf-connecting-ip"),
+    limiterRules: readLimiterRules(env),
   };
 }
 
-/** @throws ConfigError when the bucket is not bound */
-export function requireBucket(name: "BUCKET" | "LOGS", bucket: R2Bucket | undefined): R2Bucket {
-  if (bucket === undefined) throw new ConfigError(name, "no R2 bucket is bound to this name");
-  return bucket;
+/** @throws ConfigError when nothing is bound */
+export function requireBinding<T>(name: keyof Env, what: string, binding: T | undefined): T {
+  if (binding === undefined) throw new ConfigError(name, `no ${what} is bound to this name`);
+  return binding;
 }
 
 async function readKeyring(text: string | undefined): Promise<Keyring> {
@@ -73,6 +84,26 @@ async function readKeyring(text: string | undefined): Promise<Keyring> {
   } catch (error) {
     throw new ConfigError("TOKEN_KEYRING", error instanceof Error ? error.message : String(error));
   }
+}
+
+function readLimiterRules(env: Env): LimiterRules {
+  const onFailure = env.LIMITER_FAIL || "open";
+  if (onFailure !== "open" && onFailure !== "closed") {
+    throw new ConfigError("LIMITER_FAIL", `'${onFailure}' is none of open, closed`);
+  }
+  return {
+    userRequestsPerMinute: readLimit("LIMIT_USER_REQUESTS_PER_MINUTE", env.LIMIT_USER_REQUESTS_PER_MINUTE, 120_000),
+    tokenRequestsPerMinute: readLimit("LIMIT_TOKEN_REQUESTS_PER_MINUTE", env.LIMIT_TOKEN_REQUESTS_PER_MINUTE, 60_000),
+    userBytesPerDay: readLimit("LIMIT_USER_BYTES_PER_DAY", env.LIMIT_USER_BYTES_PER_DAY, 10 * 1024 ** 4),
+    onFailure,
+  };
+}
+
+/** A limit, 0 for none. */
+function readLimit(variable: string, text: string | undefined, otherwise: number): number {
+  if (!text) return otherwise;
+  if (!/^\d{1,15}$/.test(text)) throw new ConfigError(variable, `'${text}' is no whole number`);
+  return Number(text);
 }
 
 function readPositiveInteger(variable: string, text: string): number {

@@ -1,6 +1,7 @@
 /** The request event: one JSON object per request, the source of every figure about cost, abuse and use. */
 
 import { loggedPrefix, parseAddress } from "./address";
+import type { DenylistEntry } from "./admin";
 import type { IpLogging } from "./config";
 import { datasetOf } from "./key";
 import type { ProblemCode } from "./problem";
@@ -90,6 +91,11 @@ export function beginEvent(request: Request, id: string, nowMs: number): Request
 export function recordKey(event: RequestEvent, key: string): void {
   event.key = withoutTokens(key);
   event.dataset = withoutTokens(datasetOf(key));
+}
+
+/** For the admin route the key is the route itself: the event is the audit trail of revocations. */
+export function recordAdmin(event: RequestEvent, { kind, value }: DenylistEntry): void {
+  event.key = withoutTokens(`admin/denylist/${kind}/${value}`);
 }
 
 export function recordGrant(event: RequestEvent, grant: Grant): void {

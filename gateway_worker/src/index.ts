@@ -1,13 +1,18 @@
 /** The Worker: binds the platform (environment, clock, log, queue) to the gateway. */
 
-import { readConfig, requireBucket } from "./config";
+import { readConfig, requireBinding } from "./config";
 import type { Env } from "./config";
 import type { RequestEvent } from "./events";
+import { Limiter } from "./limits/limiter";
+import { objectDenylist, objectLedgers } from "./limits/objects";
 import { writeLogs } from "./log_writer";
 import { R2Origin } from "./origin/r2";
 import { serve } from "./serve";
 import type { Effects, Gateway } from "./serve";
 import { TokenVerifier } from "./token";
+
+export { DenylistObject } from "./limits/denylist_object";
+export { UserLedger } from "./limits/user_ledger";
 
 /** An isolate has one environment, so that its gateway is built once; a configuration error is kept as well. */
 const gateways = new WeakMap<Env, Promise<Gateway>>();
@@ -18,7 +23,7 @@ export default {
   },
 
   async queue(batch, env) {
-    await writeLogs(batch.messages, requireBucket("LOGS", env.LOGS));
+    await writeLogs(batch.messages, requireBinding("LOGS", "R2 bucket", env.LOGS));
   },
 } satisfies ExportedHandler<Env>;
 
@@ -35,14 +40,20 @@ async function buildGateway(env: Env): Promise<Gateway> {
   const config = await readConfig(env);
   return {
     config,
-    origin: new R2Origin(requireBucket("BUCKET", env.BUCKET)),
+    origin: new R2Origin(requireBinding("BUCKET", "R2 bucket", env.BUCKET)),
     tokens: new TokenVerifier(config.keyring, config.tokenRules),
+    limiter: new Limiter(
+      config.limiterRules,
+      objectLedgers(requireBinding("USER_LEDGERS", "Durable Object", env.USER_LEDGERS)),
+    ),
+    denylist: objectDenylist(requireBinding("DENYLIST", "Durable Object", env.DENYLIST)),
   };
 }
 
 function effectsOf(env: Env, ctx: ExecutionContext): Effects {
   return {
     now: () => Date.now(),
+    sleep: (ms) => new Promise((done) => setTimeout(done, ms)),
     newId: () => crypto.randomUUID(),
     defer: (work) => ctx.waitUntil(work),
     emit: (event) => emit(event, env.EVENTS),

@@ -22,6 +22,15 @@ export function keyFromQuery(encoded: string): string {
   return checkedKey(percentDecoded(encoded.replaceAll("+", " ")));
 }
 
+/** The name at the end of an admin route: one segment, decoded. @throws Problem `bad_request` */
+export function nameFromPath(encoded: string): string {
+  const name = percentDecoded(encoded);
+  if (encoded === "" || encoded.includes("/") || CONTROL_CHARACTER.test(name)) {
+    throw new Problem("bad_request", "The route must end in one name.");
+  }
+  return name;
+}
+
 /** First segment of a key: the dataset that it belongs to. */
 export function datasetOf(key: string): string {
   return key.slice(0, (key + "/").indexOf("/"));

@@ -5,15 +5,19 @@ const PROBLEMS = {
   token_missing: { status: 401, title: "A token is needed" },
   token_invalid: { status: 403, title: "The token is not valid" },
   token_expired: { status: 403, title: "The token has expired" },
+  token_revoked: { status: 403, title: "The token was revoked" },
   key_not_allowed: { status: 403, title: "The token does not cover this key" },
   ip_not_allowed: { status: 403, title: "The token is bound to another address" },
   not_found: { status: 404, title: "No such object" },
   method_not_allowed: { status: 405, title: "Method not allowed" },
   precondition_failed: { status: 412, title: "A precondition does not hold" },
   range_not_satisfiable: { status: 416, title: "The range lies outside the object" },
+  rate_limited: { status: 429, title: "Too many requests" },
+  quota_exceeded: { status: 429, title: "The quota is used up" },
   internal_error: { status: 500, title: "The gateway failed" },
   misconfigured: { status: 500, title: "The gateway is misconfigured" },
   origin_error: { status: 502, title: "The object store failed" },
+  limiter_unavailable: { status: 503, title: "Limits cannot be checked" },
 } as const;
 
 export type ProblemCode = keyof typeof PROBLEMS;

@@ -1,16 +1,21 @@
 /** From method and URL to what is asked for. Pure. */
 
-import { keyFromPath, keyFromQuery } from "./key";
+import type { DenylistEntry } from "./admin";
+import { keyFromPath, keyFromQuery, nameFromPath } from "./key";
+import { DENIED_KINDS } from "./limits/interface";
 import { Problem } from "./problem";
 
 const OBJECT_METHODS = "GET, HEAD, OPTIONS";
 const HEALTH_METHODS = "GET, HEAD";
+const ADMIN_METHODS = "GET, HEAD, PUT, DELETE";
+const ADMIN_PATH = /^\/admin\/denylist\/([^/]+)\/(.*)$/;
 
 export type Route =
   | { readonly kind: "health" }
   | { readonly kind: "preflight"; readonly allowedMethods: string }
   /** `key()` checks and decodes, so that a caller sees the method refused first. */
-  | { readonly kind: "object"; readonly key: () => string; readonly token: () => string };
+  | { readonly kind: "object"; readonly key: () => string; readonly token: () => string }
+  | { readonly kind: "admin"; readonly entry: () => DenylistEntry; readonly token: () => string };
 
 /** @throws Problem `not_found` or `method_not_allowed` */
 export function routeOf(request: Request): Route {
@@ -18,6 +23,12 @@ export function routeOf(request: Request): Route {
   if (pathname === "/healthz") {
     requireMethod(request.method, HEALTH_METHODS);
     return { kind: "health" };
+  }
+  const admin = ADMIN_PATH.exec(pathname);
+  if (admin !== null) {
+    requireMethod(request.method, ADMIN_METHODS);
+    const [, kind = "", value = ""] = admin;
+    return { kind: "admin", entry: () => entryOf(kind, value), token: () => tokenOf(request, search, false) };
   }
   const isDownload = pathname === "/download";
   if (!isDownload && !pathname.startsWith("/d/")) {
@@ -39,6 +50,12 @@ export function routeOf(request: Request): Route {
 function rawTarget(url: string): { pathname: string; search: string } {
   const [, pathname = "", search = ""] = /^[a-z]+:\/\/[^/?#]*([^?#]*)(\?[^#]*)?/i.exec(url) ?? [];
   return { pathname, search };
+}
+
+function entryOf(kind: string, value: string): DenylistEntry {
+  const known = DENIED_KINDS.find((name) => name === kind);
+  if (known === undefined) throw new Problem("bad_request", `Deny one of ${DENIED_KINDS.join(", ")}.`);
+  return { kind: known, value: nameFromPath(value) };
 }
 
 function requireMethod(method: string, allowed: string): void {

@@ -5,6 +5,9 @@ import { beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { SLICE_BYTES } from "./body";
 import { ConfigError } from "./config";
 import type { RequestEvent } from "./events";
+import type { Denylist, Ledgers } from "./limits/interface";
+import { Limiter } from "./limits/limiter";
+import { NO_COUNT } from "./limits/usage";
 import { OriginChanged, OriginError } from "./origin/interface";
 import type { ObjectMetadata, Origin } from "./origin/interface";
 import { serve } from "./serve";
@@ -13,7 +16,27 @@ import type { TokenVerifier } from "./token";
 
 const SIZE = 2 * SLICE_BYTES;
 const metadata: ObjectMetadata = { size: SIZE, originEtag: '"v1"', lastModifiedMs: 0, sha256: null };
-const grant = { kid: "k", jti: "j", sub: "s", project: null, scopes: ["ds/"], boundTo: null, expiresAt: 0 };
+const grant = {
+  kid: "k",
+  jti: "j",
+  sub: "s",
+  project: null,
+  scopes: ["ds/"],
+  boundTo: null,
+  maxBytes: null,
+  expiresAt: 0,
+};
+const usage = { requests: NO_COUNT, bytes: NO_COUNT };
+const ledgers: Ledgers = {
+  report: async () => ({ sequence: 1, user: usage, token: { ...usage, bytes: 0, expiresAt: 0 }, denied: null }),
+};
+const limiterRules = {
+  userRequestsPerMinute: 0,
+  tokenRequestsPerMinute: 0,
+  userBytesPerDay: 0,
+  onFailure: "open",
+} as const;
+const denylist: Denylist = { put: async () => undefined, remove: async () => undefined, find: async () => null };
 
 let events: RequestEvent[];
 let reports: string[];
@@ -40,6 +63,7 @@ const good: Origin = { head: async () => metadata, read: async (_key, _metadata,
 
 const effects: Effects = {
   now: () => 0,
+  sleep: async () => undefined,
   newId: () => "id",
   defer: (work) => void deferred.push(work),
   emit: async (event) => void events.push(event),
@@ -54,9 +78,12 @@ async function answerOf(origin: Partial<Origin>, load?: () => Promise<Gateway>) 
       tokenRules: { issuer: "", audience: "", maxLifetimeSeconds: 1 },
       ipLogging: { kind: "full" },
       clientIpHeader: null,
+      limiterRules,
     },
     origin: { ...good, ...origin },
     tokens: { verify: async () => grant } as unknown as TokenVerifier,
+    limiter: new Limiter(limiterRules, ledgers),
+    denylist,
   };
   const request = new Request("http://g/d/ds/x?token=t");
   const response = await serve(request, load ?? (async () => gateway), effects);

@@ -1,12 +1,16 @@
 /** Serves one request: decides, answers, and hands over the event when the body has ended or broken off. */
 
+import { answerAdmin, requireAdmin } from "./admin";
+import type { DenylistEntry } from "./admin";
 import { openBody } from "./body";
 import type { OpenedBody } from "./body";
 import { ConfigError } from "./config";
 import type { Config } from "./config";
-import { beginEvent, loggedAddress, recordGrant, recordKey, recordRange } from "./events";
+import { beginEvent, loggedAddress, recordAdmin, recordGrant, recordKey, recordRange } from "./events";
 import type { RequestEvent } from "./events";
 import { commonHeaders, preflightHeaders, PROBLEM_CONTENT_TYPE } from "./headers";
+import type { Denylist } from "./limits/interface";
+import type { Admission, Limiter, LimiterEffects } from "./limits/limiter";
 import { OriginChanged, OriginError } from "./origin/interface";
 import type { ObjectMetadata, Origin } from "./origin/interface";
 import { Problem } from "./problem";
@@ -21,18 +25,18 @@ export interface Gateway {
   readonly config: Config;
   readonly origin: Origin;
   readonly tokens: TokenVerifier;
+  readonly limiter: Limiter;
+  readonly denylist: Denylist;
 }
 
 /** What a request does to the world beside its answer. */
-export interface Effects {
+export interface Effects extends LimiterEffects {
   /** ms since the epoch. */
   now(): number;
   newId(): string;
   /** Keeps the isolate alive until `work` is done. */
   defer(work: Promise<unknown>): void;
   emit(event: RequestEvent): Promise<void>;
-  /** Tells the operator. */
-  report(message: string): void;
 }
 
 /** A pinned read that misses is repeated with fresh metadata once: `latest.json` may be replaced at any moment. */
@@ -43,6 +47,7 @@ export async function serve(request: Request, load: () => Promise<Gateway>, effe
   const startedAt = effects.now();
   const event = beginEvent(request, effects.newId(), startedAt);
   let answer: Answer;
+  let admission: Admission | null = null;
   let isHealthCheck = false;
   try {
     const route = routeOf(request);
@@ -59,8 +64,22 @@ export async function serve(request: Request, load: () => Promise<Gateway>, effe
       case "object": {
         const key = route.key();
         recordKey(event, key);
-        authorize(request, key, await verified(route.token(), gateway, event, startedAt), gateway.config);
-        answer = await objectAnswer(request, key, gateway.origin, event);
+        const grant = await verified(route.token(), gateway, event, startedAt);
+        requireAddress(request, grant, gateway.config);
+        requireScope(key, grant);
+        admission = await gateway.limiter.admit(grant, startedAt, effects);
+        const admitted = admission;
+        answer = await objectAnswer(request, key, gateway.origin, event, (bytes) => admitted.charge(bytes, startedAt));
+        break;
+      }
+      case "admin": {
+        const entry = route.entry();
+        recordAdmin(event, entry);
+        const grant = await verified(route.token(), gateway, event, startedAt);
+        requireAddress(request, grant, gateway.config);
+        requireAdmin(grant);
+        admission = await gateway.limiter.admit(grant, startedAt, effects);
+        answer = await adminAnswer(request.method, entry, gateway, event, startedAt);
       }
     }
   } catch (error) {
@@ -77,9 +96,10 @@ export async function serve(request: Request, load: () => Promise<Gateway>, effe
     event.completed = true;
     event.duration_ms = event.ttfb_ms;
     if (!isHealthCheck) effects.defer(effects.emit(event));
+    if (admission !== null) effects.defer(admission.settle(0, effects.now()));
     return new Response(sendsBody ? bytes : null, { status: answer.status, headers: answer.headers });
   }
-  effects.defer(emitWhenFinished(answer.body, event, startedAt, effects));
+  effects.defer(finish(answer.body, event, admission, startedAt, effects));
   return new Response(answer.body.stream, { status: answer.status, headers: answer.headers });
 }
 
@@ -89,9 +109,10 @@ interface Answer {
   readonly body: string | OpenedBody | null;
 }
 
-async function emitWhenFinished(
+async function finish(
   body: OpenedBody,
   event: RequestEvent,
+  admission: Admission | null,
   startedAt: number,
   effects: Effects,
 ): Promise<void> {
@@ -102,6 +123,7 @@ async function emitWhenFinished(
   if (transfer.originError !== null) effects.report(`request ${event.id}: ${transfer.originError.message}`);
   event.duration_ms = effects.now() - startedAt;
   await effects.emit(event);
+  await admission?.settle(transfer.bytesSent, effects.now());
 }
 
 async function verified(token: string, gateway: Gateway, event: RequestEvent, nowMs: number): Promise<Grant> {
@@ -115,16 +137,25 @@ async function verified(token: string, gateway: Gateway, event: RequestEvent, no
   }
 }
 
-function authorize(request: Request, key: string, grant: Grant, config: Config): void {
+function requireAddress(request: Request, grant: Grant, config: Config): void {
   if (!addressAllowed(grant.boundTo, clientAddress(request, config))) {
     throw new Problem("ip_not_allowed", "The token may be used from the address only that it was issued for.");
   }
+}
+
+function requireScope(key: string, grant: Grant): void {
   if (!scopeAllows(grant.scopes, key)) {
     throw new Problem("key_not_allowed", "The token's scope does not cover this key.");
   }
 }
 
-async function objectAnswer(request: Request, key: string, origin: Origin, event: RequestEvent): Promise<Answer> {
+async function objectAnswer(
+  request: Request,
+  key: string,
+  origin: Origin,
+  event: RequestEvent,
+  charge: (bytes: number) => void,
+): Promise<Answer> {
   for (let attempt = 1; ; attempt += 1) {
     try {
       event.origin_requests += 1;
@@ -133,6 +164,7 @@ async function objectAnswer(request: Request, key: string, origin: Origin, event
       if (metadata === null) throw new Problem("not_found", "There is no object of this key.");
       event.object_size = metadata.size;
       const plan = planResponse(request, key, metadata, event.id);
+      charge(plan.bodyLength);
       return { status: plan.status, headers: plan.headers, body: await bodyOf(plan, key, metadata, origin, event) };
     } catch (error) {
       if (!(error instanceof OriginChanged) || attempt === MAX_ATTEMPTS) throw error;
@@ -156,6 +188,22 @@ async function bodyOf(
     event.origin_bytes += slice.length;
     return origin.read(key, metadata, slice);
   });
+}
+
+async function adminAnswer(
+  method: string,
+  entry: DenylistEntry,
+  gateway: Gateway,
+  event: RequestEvent,
+  nowMs: number,
+): Promise<Answer> {
+  const { maxLifetimeSeconds } = gateway.config.tokenRules;
+  const { status, body } = await answerAdmin(method, entry, gateway.denylist, maxLifetimeSeconds, nowMs);
+  // At once where the change was made; elsewhere within the lease.
+  if (status === 204) gateway.limiter.endLeases();
+  const headers = commonHeaders(event.id);
+  if (body !== null) headers.set("Content-Type", "application/json");
+  return { status, headers, body };
 }
 
 function healthAnswer(requestId: string): Answer {

@@ -19,6 +19,8 @@ export interface Grant {
   readonly scopes: readonly string[];
   /** Addresses that the token is bound to, where it is. */
   readonly boundTo: Block | null;
+  /** Bytes that may be fetched in all, where that is limited. */
+  readonly maxBytes: number | null;
   /** Seconds since the epoch. */
   readonly expiresAt: number;
 }
@@ -38,6 +40,9 @@ export const TOKEN_TYPE = "dl+jwt";
 
 /** No token of ours comes near this length, in characters; longer ones are refused before any work is done. */
 const MAX_TOKEN_LENGTH = 8192;
+
+/** Ids and names longer than this, in characters, are refused: they are keys of the limiter's storage. */
+const MAX_NAME_LENGTH = 256;
 
 /** Verified tokens that one isolate remembers, at up to a few kB each. */
 const MAX_REMEMBERED_TOKENS = 1000;
@@ -143,17 +148,21 @@ function keyIdOf(token: string): string {
 }
 
 function grantFrom(kid: string, payload: JWTPayload): Grant {
-  const { jti, sub, scp, prj, ip, exp } = payload;
+  const { jti, sub, scp, prj, ip, max, exp } = payload;
   if (typeof jti !== "string" || jti === "" || typeof sub !== "string" || sub === "" || typeof exp !== "number") {
     throw invalid("jti and sub must be strings that are not empty");
   }
+  if (jti.length > MAX_NAME_LENGTH || sub.length > MAX_NAME_LENGTH) throw invalid("jti or sub is too long");
   if (!Array.isArray(scp) || !scp.every((scope): scope is string => typeof scope === "string" && scope !== "")) {
     throw invalid("scp must be a list of key prefixes and keys");
   }
   if (prj !== undefined && typeof prj !== "string") throw invalid("prj must be a string");
   const boundTo = ip === undefined ? null : parseBlock(String(ip));
   if (ip !== undefined && boundTo === null) throw invalid("ip must be an address or a CIDR block");
-  return { kid, jti, sub, project: prj ?? null, scopes: scp, boundTo, expiresAt: exp };
+  if (max !== undefined && !(typeof max === "number" && Number.isSafeInteger(max) && max >= 0)) {
+    throw invalid("max must be a whole number of bytes");
+  }
+  return { kid, jti, sub, project: prj ?? null, scopes: scp, boundTo, maxBytes: max ?? null, expiresAt: exp };
 }
 
 function grantOrNull(kid: string, payload: JWTPayload): Grant | null {

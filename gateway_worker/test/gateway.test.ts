@@ -33,7 +33,7 @@ let token: string;
 
 beforeAll(async () => {
   stack = await startStack();
-  token = await stack.token();
+  token = await stack.token({ jti: "test-token" });
   for (const [key, body] of Object.entries(objects)) {
     const response = await stack.s3.fetch(stack.s3Url("lading", key), {
       method: "PUT",

@@ -2,6 +2,7 @@
 
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -27,6 +28,8 @@ export interface Stack extends Target {
   s3Url(bucket: string, key: string): string;
   /** All that the gateway has printed so far. */
   output(): string;
+  /** Ends it and starts it again on the state that it left. */
+  restart(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -41,25 +44,29 @@ export async function startStack(vars: Record<string, string | undefined> = {}):
 
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
-  const child = spawn(
-    process.execPath,
-    [
-      ...[WRANGLER, "dev", "--config", configPath, "--persist-to", join(home, "state")],
-      ...["--ip", "127.0.0.1", "--port", String(port), "--inspector-port", "0", "--local-protocol", "http"],
-      "--show-interactive-dev-session=false",
-    ],
-    {
-      cwd: home,
-      // Its own process group: wrangler has children, and they all end together.
-      detached: true,
-      stdio: ["ignore", "pipe", "pipe"],
-      env: { ...process.env, WRANGLER_SEND_METRICS: "false", CLOUDFLARE_CF_FETCH_ENABLED: "false", NO_COLOR: "1" },
-    },
-  );
   let output = "";
-  const collect = (text: string) => (output += text);
-  child.stdout.setEncoding("utf8").on("data", collect);
-  child.stderr.setEncoding("utf8").on("data", collect);
+  const spawnGateway = () => {
+    const started = spawn(
+      process.execPath,
+      [
+        ...[WRANGLER, "dev", "--config", configPath, "--persist-to", join(home, "state")],
+        ...["--ip", "127.0.0.1", "--port", String(port), "--inspector-port", "0", "--local-protocol", "http"],
+        "--show-interactive-dev-session=false",
+      ],
+      {
+        cwd: home,
+        // Its own process group: wrangler has children, and they all end together.
+        detached: true,
+        stdio: ["ignore", "pipe", "pipe"],
+        env: { ...process.env, WRANGLER_SEND_METRICS: "false", CLOUDFLARE_CF_FETCH_ENABLED: "false", NO_COLOR: "1" },
+      },
+    );
+    const collect = (text: string) => (output += text);
+    started.stdout.setEncoding("utf8").on("data", collect);
+    started.stderr.setEncoding("utf8").on("data", collect);
+    return started;
+  };
+  let child = spawnGateway();
 
   const stack: Stack = {
     url,
@@ -79,6 +86,11 @@ export async function startStack(vars: Record<string, string | undefined> = {}):
         .setProtectedHeader({ alg: "EdDSA", kid: "k1", typ: "dl+jwt" })
         .sign(privateKey),
     output: () => output,
+    restart: async () => {
+      await stopGroup(child);
+      child = spawnGateway();
+      await untilReady(stack, child);
+    },
     stop: async () => {
       await stopGroup(child);
       await rm(home, { recursive: true, force: true });
@@ -96,7 +108,7 @@ export async function startStack(vars: Record<string, string | undefined> = {}):
 function defaultClaims() {
   const nowS = Math.floor(Date.now() / 1000);
   return {
-    ...{ iss: "lading", aud: "lading-gateway", sub: "ann", jti: "test-token", prj: "p1", scp: ["ds/"] },
+    ...{ iss: "lading", aud: "lading-gateway", sub: "ann", jti: randomUUID(), prj: "p1", scp: ["ds/"] },
     ...{ iat: nowS, exp: nowS + TOKEN_LIFETIME_S },
   };
 }
@@ -147,12 +159,13 @@ export const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms))
 export async function eventually<T>(
   probe: () => Promise<T | undefined> | T | undefined,
   timeoutMs = 15_000,
+  everyMs = 100,
 ): Promise<T> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     const found = await probe();
     if (found !== undefined) return found;
     if (Date.now() > deadline) throw new Error("it did not happen in time");
-    await sleep(100);
+    await sleep(everyMs);
   }
 }
