@@ -28,7 +28,8 @@ def run(source: Path, root: Path, version: int) -> dict[str, object]:
     work.root.mkdir(parents=True)
     work.prepare()
     parent = _parent(root / f"v{version - 1}") if version else None
-    times = {}
+    times: dict[str, float] = {}
+    cpu: dict[str, float] = {"start": time.process_time()}
     started = time.perf_counter()
 
     def lap(name: str) -> None:
@@ -36,6 +37,7 @@ def run(source: Path, root: Path, version: int) -> dict[str, object]:
         now = time.perf_counter()
         times[name] = round(now - started, 3)
         started = now
+        cpu[name] = round(time.process_time() - sum(cpu.values()), 3)
 
     found = scan(source, work.entries)
     lap("scan")
@@ -59,6 +61,7 @@ def run(source: Path, root: Path, version: int) -> dict[str, object]:
         "bytes": found.bytes,
         "new_stored_bytes": sum(shard.size for shard in shards),
         "seconds": times,
+        "cpu_seconds": cpu,
         "files_per_second": round(found.files / sum(times.values())),
         "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }

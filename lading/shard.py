@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from lading.frames import FrameCompressor, seek_table
+from lading.tarheader import header
 
 FRAME_BYTES = 1024 * 1024
 """Raw size at which a frame of small files is closed."""
@@ -47,14 +48,8 @@ class Member:
     target: str = ""
 
     def header(self) -> bytes:
-        """The tar header (PAX), 512 bytes unless the name is long or not ASCII, or the file is huge."""
-        info = tarfile.TarInfo(self.path)
-        info.type = self.kind
-        info.size = self.size
-        info.mode = self.mode
-        info.mtime = self.mtime
-        info.linkname = self.target
-        return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
+        """The tar header (PAX)."""
+        return header(self.path, self.kind, self.size, self.mode, self.mtime, self.target)
 
 
 @dataclass(frozen=True, slots=True)

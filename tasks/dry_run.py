@@ -66,7 +66,8 @@ def _sampled_ratio(tables: Tables, request: ReleaseRequest, compression: Compres
     """Compressed by raw size of chunks from places that are spread evenly over the plan."""
     tables.run(
         "CREATE TABLE planned AS SELECT source, chunk_offset, length, "
-        "sum(length) OVER (ORDER BY member_no, chunk_offset) - length AS position FROM members WHERE length > 0"
+        "sum(length) OVER (ORDER BY member_no, chunk_offset ROWS UNBOUNDED PRECEDING) - length AS position "
+        "FROM members WHERE length > 0"
     )
     total = tables.row("SELECT coalesce(sum(length), 0)::BIGINT FROM planned")[0]
     compress = FrameCompressor(compression.level)

@@ -221,20 +221,22 @@ WITH placed AS (
            512 + (size + 511) // 512 * 512 AS raw_size
     FROM items
 ),
+ordered AS (SELECT *, row_number() OVER (ORDER BY sort_path, only_seq, path) AS n FROM placed),
+-- ROWS, not the default RANGE: comparing every row with its peers made this a hundred times slower.
 summed AS (
-    SELECT *, sum(CASE WHEN lone THEN 0 ELSE raw_size END) OVER (ORDER BY sort_path, only_seq, path) - raw_size
+    SELECT *, sum(CASE WHEN lone THEN 0 ELSE raw_size END) OVER (ORDER BY n ROWS UNBOUNDED PRECEDING) - raw_size
                AS before,
-           sum(lone::INTEGER) OVER (ORDER BY sort_path, only_seq, path) AS lone_no,
-           count(*) FILTER (lone) OVER () AS lone_count
-    FROM placed
+           sum(lone::INTEGER) OVER (ORDER BY n ROWS UNBOUNDED PRECEDING) AS lone_no
+    FROM ordered
 ),
-numbered AS (
-    SELECT *, CASE WHEN lone THEN lone_no - 1 ELSE lone_count + before // {SHARD_BYTES} END AS bucket FROM summed
+bucketed AS (
+    SELECT *, CASE WHEN lone THEN lone_no - 1
+                   ELSE (SELECT count(*) FROM placed WHERE lone) + before // {SHARD_BYTES} END AS bucket
+    FROM summed
 )
-SELECT dense_rank() OVER (ORDER BY bucket) - 1 AS shard_no,
-       row_number() OVER (ORDER BY bucket, sort_path, only_seq, path) - 1 AS member_no,
+SELECT dense_rank() OVER (ORDER BY bucket) - 1 AS shard_no, row_number() OVER (ORDER BY bucket, n) - 1 AS member_no,
        path, kind, source, only_seq, size, mode, mtime, target
-FROM numbered
+FROM bucketed
 """
 
 _MEMBER_ROWS = """
