@@ -24,8 +24,9 @@ from flows.smoke import smoke as smoke_flow
 from lading.manifest import Chunking, Compression, Manifest
 from lading.objectstore import bucket
 from lading.settings import Settings
+from tasks.announce import announced, check_stored, confirm_stored
 from tasks.pack import PackedShard
-from tasks.parent import read_latest, read_manifest
+from tasks.parent import has_release, read_latest, read_manifest
 from tasks.plan import Plan
 from tasks.preflight import check_release, work_dir
 from tasks.publish import build_manifest
@@ -34,6 +35,7 @@ from tasks.steps import (
     index_task,
     pack_task,
     parent_task,
+    patch_task,
     plan_task,
     promote_task,
     publish_task,
@@ -79,6 +81,7 @@ def release(
     level: Annotated[int, Field(ge=1, le=22)] = 3,
     smoke: bool = True,
     promote: bool = True,
+    patches: bool = False,
 ) -> dict[str, Any]:
     """Release a folder as a new version of a dataset; returns what was stored and how long each step took.
 
@@ -93,13 +96,17 @@ def release(
         level: zstd level, 1 to 22.
         smoke: Test the release through the gateway before it is promoted.
         promote: Make it the latest version.
+        patches: Make patches against the parent, which speed updates of clients up that hold it.
     """
     settings = Settings.from_env()
     request = check_release(settings, source, dataset, version, labels, card)
     folder = request.source
     chunking, compression = Chunking(), Compression(level=level)
     steps = _Steps()
-    with exclusive(work_dir(settings, dataset, version)) as work:
+    with (
+        exclusive(work_dir(settings, dataset, version)) as work,
+        announced(bucket(settings), dataset, version, work.root) as announcement,
+    ):
         decisions = _decide(settings, work, dataset, version, full)
         work.prepare()
         with steps.step("scan") as row:
@@ -121,6 +128,10 @@ def release(
             row["bytes"] = sum(shard.raw_size for shard in shards)
         with steps.step("index"):
             index = index_task(work, None if plan.kind == "base" else parent_index, request.labels)
+        pack = None
+        if patches and parent_index is not None:
+            with steps.step("patch"):
+                pack = patch_task(settings, folder, work, dataset, parent_index, compression)
         with steps.step("publish"):
             manifest = build_manifest(
                 dataset=dataset,
@@ -131,10 +142,13 @@ def release(
                 plan=plan,
                 shards=shards,
                 index=index,
+                patches=pack,
                 chunking=chunking,
                 compression=compression,
             )
-            published = publish_task(settings, manifest, index, request.key_file)
+            check_stored(bucket(settings), manifest, announcement)
+            published = publish_task(settings, manifest, index, pack, request.key_file)
+            confirm_stored(bucket(settings), manifest, announcement)
         checks = []
         if smoke:
             with steps.step("smoke test"):
@@ -150,10 +164,11 @@ def release(
 
 def _decide(settings: Settings, work: WorkDir, dataset: str, version: str, full: bool) -> dict[str, Any]:
     """Decide on the parent and the moment, or repeat what an unfinished run of this release decided."""
-    earlier = work.started()
-    if earlier is not None:
-        return earlier
     store = bucket(settings)
+    earlier = work.started()
+    # Retention may have removed the parent since.
+    if earlier is not None and (not earlier["parent"] or has_release(store, dataset, earlier["parent"])):
+        return earlier
     latest = read_latest(store, dataset)
     decisions = {
         "parent": latest.version if latest else None,
@@ -200,6 +215,7 @@ def _result(
         "manifest_sha256": manifest_sha256,
         "totals": manifest.totals.model_dump(),
         "delta": manifest.delta.model_dump(by_alias=True),
+        "patch_bytes": manifest.patches.pack.size if manifest.patches else 0,
         "new_stored_bytes": sum(shard.size for shard in shards),
         "uploaded_bytes": sum(upload.size for upload in uploads if upload.sent),
         "shards": len(manifest.files),

@@ -61,6 +61,16 @@ class Index(_Part):
     chunks: IndexObject
 
 
+class Patches(_Part):
+    """Differences to an earlier release: the pack, and the Parquet file that says what is in it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    from_: str = Field(alias="from")
+    pack: StoredObject
+    index: IndexObject
+
+
 class Totals(_Part):
     """`bytes` is the size of all files, `stored_bytes` that of all shards which the release refers to."""
 
@@ -119,6 +129,7 @@ class Manifest(_Part):
     index: Index
     totals: Totals
     delta: Delta
+    patches: Patches | None = None
     chunking: Chunking = Chunking()
     compression: Compression = Compression()
 
@@ -130,9 +141,12 @@ class Manifest(_Part):
             if shard.key != shard_key(self.dataset, shard.sha256):
                 raise ValueError(f"shard key {shard.key!r} does not follow from its SHA-256")
         prefix = release_prefix(self.dataset, self.version)
-        for index in (self.index.files, self.index.chunks):
-            if not index.key.startswith(prefix):
-                raise ValueError(f"index key {index.key!r} is not under {prefix!r}")
+        own: list[StoredObject] = [self.index.files, self.index.chunks]
+        if self.patches:
+            own += [self.patches.pack, self.patches.index]
+        for stored in own:
+            if not stored.key.startswith(prefix):
+                raise ValueError(f"key {stored.key!r} is not under {prefix!r}")
         return self
 
     def to_bytes(self) -> bytes:

@@ -14,6 +14,7 @@ LATEST = "latest"
 
 INDEX_FILES = "files.parquet"
 INDEX_CHUNKS = "chunks.parquet"
+INDEX_PATCHES = "patches.parquet"
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.json.sig"
 CROISSANT = "croissant.json"

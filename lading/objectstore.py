@@ -36,6 +36,7 @@ CONTENT_TYPES = {
     ".parquet": "application/vnd.apache.parquet",
     ".json": "application/json",
     ".sig": "application/jose",
+    ".pack": "application/zstd",
 }
 
 
@@ -127,6 +128,17 @@ class Bucket:
         except (BotoCoreError, OSError) as error:
             raise StorageError(f"reading {key} from the store broke off: {error}", "try again") from error
 
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        """A part of an object, `length` bytes from `offset`. Raises NotFoundError, StorageError."""
+        answer = self._call("get_object", key, Key=key, Range=f"bytes={offset}-{offset + length - 1}")
+        try:
+            data: bytes = answer["Body"].read()
+        except (BotoCoreError, OSError) as error:
+            raise StorageError(f"reading {key} from the store broke off: {error}", "try again") from error
+        if len(data) != length:
+            raise StorageError(f"the store gave {len(data)} bytes of {key} where {length} were asked", "try again")
+        return data
+
     def download(self, key: str, path: Path, sha256: str) -> None:
         """Fetch an object into `path`, atomically, and check its SHA-256 (hex). Raises IntegrityError."""
         partial = path.with_name(path.name + ".partial")
@@ -188,6 +200,10 @@ class Bucket:
             self._call("abort_multipart_upload", upload.key, Key=upload.key, UploadId=upload.upload_id)
         except NotFoundError:
             return
+
+    def put(self, key: str, data: bytes) -> None:
+        """Put a small object that has one writer, whatever was there."""
+        self._put(key, data)
 
     def put_if_absent(self, key: str, data: bytes) -> None:
         """Put a small immutable object. Raises ConflictError if the key is taken."""

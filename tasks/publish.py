@@ -20,7 +20,9 @@ from lading.manifest import (
     Index,
     IndexObject,
     Manifest,
+    Patches,
     Shard,
+    StoredObject,
     Totals,
 )
 from lading.names import MANIFEST, SIGNATURE, latest_key, release_key, shard_key
@@ -31,6 +33,7 @@ from tasks.build_index import ReleaseIndex
 from tasks.card import DatasetCard
 from tasks.pack import PackedShard
 from tasks.parent import Latest, read_latest
+from tasks.patch import PatchPack
 from tasks.plan import Plan
 from tasks.yank import refuse_yanked
 
@@ -52,6 +55,11 @@ def index_key(dataset: str, version: str, index: IndexFile) -> str:
     return release_key(dataset, version, f"{stem}.{index.sha256[:16]}.{suffix}")
 
 
+def pack_key(dataset: str, version: str, pack: PatchPack) -> str:
+    """Key of a patch pack; its hash is in it for the same reason."""
+    return release_key(dataset, version, f"patches.{pack.sha256[:16]}.pack")
+
+
 def build_manifest(
     *,
     dataset: str,
@@ -62,6 +70,7 @@ def build_manifest(
     plan: Plan,
     shards: list[PackedShard],
     index: ReleaseIndex,
+    patches: PatchPack | None,
     chunking: Chunking,
     compression: Compression,
 ) -> Manifest:
@@ -78,6 +87,10 @@ def build_manifest(
     def index_object(file: IndexFile) -> IndexObject:
         return IndexObject(key=index_key(dataset, version, file), size=file.size, sha256=file.sha256, rows=file.rows)
 
+    packed = None
+    if parent and patches:
+        pack = StoredObject(key=pack_key(dataset, version, patches), size=patches.size, sha256=patches.sha256)
+        packed = Patches(from_=parent.version, pack=pack, index=index_object(patches.index))
     return Manifest(
         dataset=dataset,
         version=version,
@@ -103,13 +116,16 @@ def build_manifest(
             new_bytes=plan.new_bytes,
             reused_bytes=plan.reused_bytes,
         ),
+        patches=packed,
         chunking=chunking,
         compression=compression,
     )
 
 
-def publish(store: Bucket, manifest: Manifest, index: ReleaseIndex, key: Ed25519PrivateKey) -> Published:
-    """Store the index, the signature and last the manifest, which makes the release visible.
+def publish(
+    store: Bucket, manifest: Manifest, index: ReleaseIndex, patches: PatchPack | None, key: Ed25519PrivateKey
+) -> Published:
+    """Store the index and the patches, the signature and last the manifest, which makes the release visible.
 
     Raises ConflictError if another release of this version is there. The same release again is no error: so a run that
     was killed can be repeated.
@@ -117,6 +133,9 @@ def publish(store: Bucket, manifest: Manifest, index: ReleaseIndex, key: Ed25519
     data = manifest.to_bytes()
     for entry, file in ((manifest.index.files, index.files), (manifest.index.chunks, index.chunks)):
         store.upload(file.path, entry.key, entry.sha256)
+    if manifest.patches and patches:
+        store.upload(patches.path, manifest.patches.pack.key, patches.sha256)
+        store.upload(patches.index.path, manifest.patches.index.key, patches.index.sha256)
     _put_once(store, manifest, MANIFEST, data)
     # Ed25519 is deterministic, so whoever repeats this writes the same bytes.
     _put_once(store, manifest, SIGNATURE, sign(data, key))
@@ -194,9 +213,11 @@ def _demote(store: Bucket, dataset: str, promoted: bytes, earlier: Latest | None
         store.swap(latest_key(dataset), _latest_document(earlier.version, earlier.manifest_sha256), etag)
 
 
-def publish_release(settings: Settings, manifest: Manifest, index: ReleaseIndex, key_file: Path) -> Published:
+def publish_release(
+    settings: Settings, manifest: Manifest, index: ReleaseIndex, patches: PatchPack | None, key_file: Path
+) -> Published:
     """`publish` with the configured bucket and key."""
-    return publish(bucket(settings), manifest, index, load_key(key_file))
+    return publish(bucket(settings), manifest, index, patches, load_key(key_file))
 
 
 def promote_release(settings: Settings, dataset: str, version: str) -> bool:

@@ -10,9 +10,11 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.build_index import build_index
+from tasks.garbage import collect_all
 from tasks.hashing import hash_files
 from tasks.pack import pack_shard
 from tasks.parent import fetch_parent_release
+from tasks.patch import make_release_patches
 from tasks.plan import plan
 from tasks.publish import promote_release, publish_release
 from tasks.scan import scan
@@ -27,6 +29,9 @@ pack_task = task(name="pack", task_run_name="pack-{shard_no}", cache_policy=NO_C
 # The key names the content, and the file goes only after the store has it.
 upload_task = task(name="upload", retries=3, retry_delay_seconds=[1, 5, 20], cache_policy=NO_CACHE)(upload_shard)
 index_task = task(name="index", cache_policy=NO_CACHE)(build_index)
+patch_task = task(name="patch", cache_policy=NO_CACHE)(make_release_patches)
 publish_task = task(name="publish", cache_policy=NO_CACHE)(publish_release)
 smoke_task = task(name="smoke", cache_policy=NO_CACHE)(smoke_release)
 promote_task = task(name="promote", cache_policy=NO_CACHE)(promote_release)
+# Not retried: what stopped it is a running release, and the next run goes on where it stopped.
+collect_task = task(name="collect-garbage", cache_policy=NO_CACHE)(collect_all)

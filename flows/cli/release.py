@@ -29,6 +29,9 @@ def command(
     level: Annotated[int, typer.Option(min=1, max=22, help="zstd level.")] = 3,
     smoke: Annotated[bool, typer.Option(help="Test through the gateway before promoting.")] = True,
     promote: Annotated[bool, typer.Option(help="Make it the latest version.")] = True,
+    patches: Annotated[
+        bool, typer.Option("--patches", help="Make patches against the parent, for quick updates.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be stored, and store nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
 ) -> None:
@@ -57,6 +60,7 @@ def command(
         level=level,
         smoke=smoke,
         promote=promote,
+        patches=patches,
     )
     if as_json:
         print(json.dumps(result))

@@ -21,6 +21,7 @@ def manifest_of(release: Release, version: str, parent: Manifest | None = None) 
         card=DatasetCard(license="CC0-1.0"),
         plan=release.plan,
         shards=release.packed,
+        patches=None,
         index=release.index,
         chunking=Chunking(),
         compression=Compression(),

@@ -1,0 +1,91 @@
+"""Patches: small differences to the parent's files, never the only copy."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from pathlib import Path
+
+import duckdb
+import pytest
+from conftest import RunningStack
+from trees import listing, text
+
+from lading.client.pull import pull
+from lading.manifest import Manifest, parse
+from lading.names import MANIFEST, release_key
+from lading.objectstore import bucket
+from lading.patches import apply
+
+EDITS = 300
+
+
+def release(source: Path, dataset: str, version: str, **options: object) -> dict:
+    from flows.release import release as flow
+
+    return flow(source=str(source), dataset=dataset, version=version, smoke=False, **options)
+
+
+def scatter(data: bytes, seed: int, edits: int = EDITS) -> bytes:
+    """Insert, change and remove a few bytes all over, so that every chunk changes."""
+    chosen = random.Random(seed)
+    parts = []
+    at = 0
+    for place in sorted(chosen.sample(range(len(data)), edits)):
+        parts += [data[at:place], chosen.randbytes(chosen.randrange(12))]
+        at = min(len(data), place + chosen.randrange(12))
+    return b"".join([*parts, data[at:]])
+
+
+@pytest.fixture
+def versions(stack: RunningStack, dataset: str, tmp_path: Path) -> tuple[Path, Manifest, dict]:
+    """Two releases that differ by small edits in every chunk; the second has patches."""
+    source = tmp_path / "source"
+    source.mkdir()
+    files = {"large.txt": text(1, 20_000_000), "small.txt": text(2, 300_000), "same.txt": text(3, 100_000)}
+    for name, data in files.items():
+        (source / name).write_bytes(data)
+    release(source, dataset, "v1")
+    pull(dataset, tmp_path / "dest", stack.settings)
+    for name in ("large.txt", "small.txt"):
+        (source / name).write_bytes(scatter(files[name], 5))
+    made = release(source, dataset, "v2", patches=True)
+    return source, parse(bucket(stack.settings).get(release_key(dataset, "v2", MANIFEST))), made
+
+
+def test_patches_are_far_smaller_than_the_chunks_and_give_them_back(
+    stack: RunningStack, dataset: str, versions: tuple[Path, Manifest, dict], tmp_path: Path
+) -> None:
+    source, manifest, made = versions
+    store = bucket(stack.settings)
+    assert manifest.patches is not None
+    assert manifest.patches.from_ == "v1"
+    assert made["patch_bytes"] < made["new_stored_bytes"] / 20
+    pack = store.get(manifest.patches.pack.key)
+    assert hashlib.sha256(pack).hexdigest() == manifest.patches.pack.sha256
+    for name, entry in (("p", manifest.patches.index), ("f", manifest.index.files), ("c", manifest.index.chunks)):
+        (tmp_path / f"{name}.parquet").write_bytes(store.get(entry.key))
+    rows = duckdb.connect().execute(
+        f"SELECT path, base_path, base_offset, base_length, frame_offset, frame_length, p.length, p.chunks, "
+        f"(SELECT sum(length) FROM '{tmp_path}/c.parquet' c WHERE c.file_id = p.file_id AND c.seq < p.seq) "
+        f"FROM '{tmp_path}/p.parquet' p JOIN '{tmp_path}/f.parquet' USING (file_id) ORDER BY path, seq"
+    )
+    old = tmp_path / "dest"
+    covered = 0
+    for path, base_path, base_offset, base_length, offset, frame_length, length, _, start in rows.fetchall():
+        base = (old / base_path).read_bytes()[base_offset : base_offset + base_length]
+        segment = apply(base, pack[offset : offset + frame_length], length)
+        assert segment == (source / path).read_bytes()[int(start or 0) :][:length]
+        covered += length
+    assert covered == sum((source / name).stat().st_size for name in ("large.txt", "small.txt"))
+
+
+def test_a_release_without_changes_has_no_patches(stack: RunningStack, dataset: str, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a.txt").write_bytes(text(1, 50_000))
+    release(source, dataset, "v1", patches=True)
+    made = release(source, dataset, "v2", patches=True)
+    assert made["patch_bytes"] == 0
+    pull(f"{dataset}@v2", tmp_path / "dest", stack.settings)
+    assert listing(tmp_path / "dest") == listing(source)
