@@ -48,6 +48,11 @@ def read_manifest(store: Bucket, dataset: str, version: str) -> Manifest:
         ) from None
 
 
+def has_release(store: Bucket, dataset: str, version: str) -> bool:
+    """Whether there is such a release."""
+    return store.head(release_key(dataset, version, MANIFEST)) is not None
+
+
 def fetch_parent(store: Bucket, dataset: str, version: str, work: WorkDir) -> tuple[Manifest, ParentIndex]:
     """Download the parent's index into the work folder."""
     manifest = read_manifest(store, dataset, version)

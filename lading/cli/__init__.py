@@ -24,6 +24,7 @@ COMMANDS = {
     "release": ("flows.cli.release", "Release a folder as a new version of a dataset."),
     "promote": ("flows.cli.promote", "Make a version the dataset's latest."),
     "yank": ("flows.cli.yank", "Keep a version but no longer offer it."),
+    "gc": ("flows.cli.gc", "Remove expired releases and what no release needs."),
     "report": ("analytics.cli", "Load the logs and write a weekly report."),
     "up": ("lading.cli.up", "Run the local stack until Ctrl-C."),
     "env": ("lading.cli.env", "Print the settings of the local stack."),

@@ -32,7 +32,7 @@ class MemoryBucket(Bucket):
     def passed(self, **time: float) -> None:
         self.now += timedelta(**time)
 
-    def keys(self) -> set[str]:
+    def held(self) -> set[str]:
         return set(self.objects)
 
     def before(self, operation: str, key: str, action: Callable[[], object]) -> None:

@@ -30,9 +30,9 @@ def latest(store: MemoryBucket) -> str:
 
 
 def test_a_yank_leaves_everything_but_a_mark_with_the_reason(store: MemoryBucket) -> None:
-    before = store.keys()
+    before = store.held()
     assert yank(store, "data", "v1", "wrong labels")
-    assert store.keys() == before | {MARK}
+    assert store.held() == before | {MARK}
     mark = read_yank(store, "data", "v1")
     assert mark is not None
     assert mark.reason == "wrong labels"
@@ -45,10 +45,10 @@ def test_a_second_yank_changes_nothing(store: MemoryBucket) -> None:
 
 
 def test_an_undone_yank_is_as_if_it_never_was(store: MemoryBucket) -> None:
-    before = store.keys()
+    before = store.held()
     yank(store, "data", "v1")
     assert offer_again(store, "data", "v1")
-    assert store.keys() == before
+    assert store.held() == before
     assert not offer_again(store, "data", "v1")
     assert promote(store, "data", "v1")
 
