@@ -1,5 +1,6 @@
 /** Runs one case over a real socket and says what is wrong with the answer. */
 
+import type { Stack } from "../test/stack";
 import type { Answer, Target } from "../test/target";
 import type { Case, Span } from "./cases";
 import { OBJECTS, sha256Of } from "./objects";
@@ -7,7 +8,7 @@ import { OBJECTS, sha256Of } from "./objects";
 const SECOND_MS = 1000;
 
 /** Puts every object of the table into the store behind a gateway. */
-export async function fillStore(target: Target): Promise<void> {
+export async function fillStore(target: Pick<Stack, "put">): Promise<void> {
   for (const [key, { bytes, recordsDigest }] of Object.entries(OBJECTS)) {
     await target.put(key, bytes, recordsDigest ? { "x-amz-meta-sha256": sha256Of(bytes) } : {});
   }

@@ -2,24 +2,34 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { startStack } from "../test/stack";
+import { startSelfHosted } from "../test/selfhost";
+import type { SelfHosted } from "../test/selfhost";
+import { s3Settings, startStack } from "../test/stack";
 import type { Stack } from "../test/stack";
 import type { Target } from "../test/target";
 import { RULES } from "./cases";
 import { fillStore, mismatches } from "./check";
 
-let stack: Stack;
+let store: Stack;
+let s3: Stack;
+let selfHosted: SelfHosted;
 
 beforeAll(async () => {
-  stack = await startStack();
-  await fillStore(stack);
+  store = await startStack();
+  [s3, selfHosted] = await Promise.all([startStack(s3Settings(store)), startSelfHosted(s3Settings(store))]);
+  await fillStore(store);
 });
 
 afterAll(async () => {
-  await stack?.stop();
+  await Promise.all([s3?.stop(), selfHosted?.stop()]);
+  await store?.stop();
 });
 
-const TARGETS: readonly (readonly [name: string, target: () => Target])[] = [["wrangler dev, R2 binding", () => stack]];
+const TARGETS: readonly (readonly [name: string, target: () => Target & Pick<Stack, "output">])[] = [
+  ["wrangler dev, R2 binding", () => store],
+  ["wrangler dev, S3 origin", () => s3],
+  ["plain workerd, S3 origin", () => selfHosted],
+];
 
 describe.each(TARGETS)("%s", (_name, target) => {
   // The second pass finds in the cache what the first one left there.
@@ -32,5 +42,15 @@ describe.each(TARGETS)("%s", (_name, target) => {
         },
       );
     });
+  });
+
+  test("the first pass has met an empty cache, the second one a full one", () => {
+    const found = [
+      ...target()
+        .output()
+        .matchAll(/"cache":"(hit|miss|partial)"/g),
+    ].map(([, cache]) => cache);
+    expect(found.slice(0, found.length / 2)).toContain("miss");
+    expect(new Set(found.slice(found.length / 2))).toEqual(new Set(["hit"]));
   });
 });

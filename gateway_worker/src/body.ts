@@ -1,11 +1,10 @@
-/** Streams a body slice by slice by native pipes: no JavaScript runs per network chunk. */
+/** Streams a body slice by slice: no JavaScript runs per network chunk. */
 
 import { OriginError } from "./origin/interface";
 import type { ByteRange } from "./range";
 import type { BodyPart, Plan } from "./representation";
-
-/** Slices are aligned to this many bytes of the object, so that any range reads the same ones. */
-export const SLICE_BYTES = 8 * 1024 * 1024;
+import { slicesOf } from "./slices/interface";
+import type { SliceSource } from "./slices/interface";
 
 /** How a transfer ended. */
 export interface Transfer {
@@ -21,7 +20,7 @@ export interface OpenedBody {
   readonly finished: Promise<Transfer>;
 }
 
-export type OpenSlice = (slice: ByteRange) => Promise<ReadableStream<Uint8Array>>;
+export type OpenSlice = (slice: ByteRange) => Promise<SliceSource>;
 
 interface Step {
   readonly framing: Uint8Array | null;
@@ -43,17 +42,6 @@ export async function openBody(plan: Plan, openSlice: OpenSlice): Promise<Opened
   return { stream: readable, finished: pump(first, steps, openSlice, plan.closing, writable) };
 }
 
-/** Cuts a range at the multiples of `SLICE_BYTES`. */
-export function* slicesOf(range: ByteRange): Generator<ByteRange> {
-  const end = range.offset + range.length;
-  for (let offset = range.offset; offset < end;) {
-    const boundary = (Math.floor(offset / SLICE_BYTES) + 1) * SLICE_BYTES;
-    const length = Math.min(boundary, end) - offset;
-    yield { offset, length };
-    offset += length;
-  }
-}
-
 function* stepsOf(parts: readonly BodyPart[]): Generator<Step> {
   for (const { framing, range } of parts) {
     let before = framing;
@@ -65,7 +53,7 @@ function* stepsOf(parts: readonly BodyPart[]): Generator<Step> {
 }
 
 interface OpeningStep extends Step {
-  readonly source: Promise<ReadableStream<Uint8Array>>;
+  readonly source: Promise<SliceSource>;
 }
 
 function nextStep(steps: Generator<Step>, openSlice: OpenSlice): OpeningStep | null {
@@ -99,7 +87,7 @@ async function pump(
       next = nextStep(steps, openSlice);
       if (current.framing !== null) bytesSent += await writeBytes(writable, current.framing);
       const source = await current.source;
-      await source.pipeTo(writable, { preventClose: true });
+      await source.pipeTo(writable);
       bytesSent += current.slice.length;
     }
     if (closing !== null) bytesSent += await writeBytes(writable, closing);

@@ -21,7 +21,7 @@ describe("readConfig", () => {
     expect(config).toMatchObject({
       tokenRules: { issuer: "lading", audience: "lading-gateway", maxLifetimeSeconds: 3600 },
       ipLogging: { kind: "prefix" },
-      clientIpHeader: "CF-Connecting-IP",
+      clientIpSource: "cf-connecting-ip",
     });
     expect([...config.keyring].map(([kid, entry]) => [kid, entry.algorithm])).toEqual([
       ["ed", "EdDSA"],

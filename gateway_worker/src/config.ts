@@ -1,5 +1,7 @@
 /** Configuration: read and checked once per isolate, at the edge of the program; everything behind gets plain values. */
 
+import type { S3Settings } from "./origin/s3";
+import type { DiskService } from "./slices/disk";
 import { loadKeyring } from "./keyring";
 import type { Keyring } from "./keyring";
 import type { DenylistObject } from "./limits/denylist_object";
@@ -11,9 +13,19 @@ import type { TokenRules } from "./token";
 export interface Env {
   readonly BUCKET?: R2Bucket;
   readonly LOGS?: R2Bucket;
+  readonly SLICES?: DiskService;
   readonly EVENTS?: Queue;
   readonly USER_LEDGERS?: DurableObjectNamespace<UserLedger>;
   readonly DENYLIST?: DurableObjectNamespace<DenylistObject>;
+  readonly ORIGIN?: string;
+  readonly S3_ENDPOINT?: string;
+  readonly S3_BUCKET?: string;
+  readonly S3_REGION?: string;
+  readonly S3_ACCESS_KEY_ID?: string;
+  readonly S3_SECRET_ACCESS_KEY?: string;
+  readonly ORIGIN_ANSWER_TIMEOUT_S?: string;
+  readonly ORIGIN_SLICE_TIMEOUT_S?: string;
+  readonly SLICE_CACHE?: string;
   readonly TOKEN_KEYRING?: string;
   readonly TOKEN_ISSUER?: string;
   readonly TOKEN_AUDIENCE?: string;
@@ -31,15 +43,22 @@ export interface Env {
 export type IpLogging =
   { readonly kind: "full" } | { readonly kind: "prefix" } | { readonly kind: "hash"; readonly key: string };
 
-/** Request header that holds the client's address; null: the address is not known. */
-export type ClientIpHeader = "CF-Connecting-IP" | "X-Real-IP" | null;
+/** Where the client's address comes from: a header of who is in front, the connection itself (plain workerd), nowhere. */
+export type ClientIpSource = "cf-connecting-ip" | "x-real-ip" | "socket" | "none";
+
+export type OriginSettings = { readonly kind: "r2" } | ({ readonly kind: "s3" } & S3Settings);
+
+/** Where slices are kept: the platform's Cache API, the disk of a self-hosted gateway, nowhere. */
+export type SliceCacheKind = "api" | "disk" | "off";
 
 export interface Config {
   readonly keyring: Keyring;
   readonly tokenRules: TokenRules;
   readonly ipLogging: IpLogging;
-  readonly clientIpHeader: ClientIpHeader;
+  readonly clientIpSource: ClientIpSource;
   readonly limiterRules: LimiterRules;
+  readonly origin: OriginSettings;
+  readonly sliceCache: SliceCacheKind;
 }
 
 /** A setting is missing or wrong. `variable` is its name; the message never holds a secret's value. */
@@ -66,8 +85,10 @@ export async function readConfig(env: Env): Promise<Config> {
       maxLifetimeSeconds: readPositiveInteger("TOKEN_MAX_LIFETIME_S", env.TOKEN_MAX_LIFETIME_S || "3600"),
     },
     ipLogging: readIpLogging(env),
-    clientIpHeader: readClientIpHeader(env.CLIENT_IP_SOURCE || "cf-connecting-ip"),
+    clientIpSource: readClientIpSource(env.CLIENT_IP_SOURCE || "cf-connecting-ip"),
     limiterRules: readLimiterRules(env),
+    origin: readOrigin(env),
+    sliceCache: readSliceCache(env.SLICE_CACHE || "api"),
   };
 }
 
@@ -84,6 +105,36 @@ async function readKeyring(text: string | undefined): Promise<Keyring> {
   } catch (error) {
     throw new ConfigError("TOKEN_KEYRING", error instanceof Error ? error.message : String(error));
   }
+}
+
+function readOrigin(env: Env): OriginSettings {
+  const kind = env.ORIGIN || "r2";
+  if (kind === "r2") return { kind };
+  if (kind !== "s3") throw new ConfigError("ORIGIN", `'${kind}' is none of r2, s3`);
+  const needed = (name: "S3_ENDPOINT" | "S3_BUCKET" | "S3_ACCESS_KEY_ID" | "S3_SECRET_ACCESS_KEY") => {
+    const value = env[name];
+    if (!value) throw new ConfigError(name, "ORIGIN=s3 needs it");
+    return value;
+  };
+  const endpoint = needed("S3_ENDPOINT").replace(/\/+$/, "");
+  if (!/^https?:\/\/[^/]/.test(endpoint)) throw new ConfigError("S3_ENDPOINT", "it is no http or https URL");
+  const seconds = (name: "ORIGIN_ANSWER_TIMEOUT_S" | "ORIGIN_SLICE_TIMEOUT_S", otherwise: string) =>
+    readPositiveInteger(name, env[name] || otherwise) * 1000;
+  return {
+    kind,
+    endpoint,
+    bucket: needed("S3_BUCKET"),
+    region: env.S3_REGION || "auto",
+    accessKeyId: needed("S3_ACCESS_KEY_ID"),
+    secretAccessKey: needed("S3_SECRET_ACCESS_KEY"),
+    answerTimeoutMs: seconds("ORIGIN_ANSWER_TIMEOUT_S", "10"),
+    sliceTimeoutMs: seconds("ORIGIN_SLICE_TIMEOUT_S", "300"),
+  };
+}
+
+function readSliceCache(kind: string): SliceCacheKind {
+  if (kind === "api" || kind === "disk" || kind === "off") return kind;
+  throw new ConfigError("SLICE_CACHE", `'${kind}' is none of api, disk, off`);
 }
 
 function readLimiterRules(env: Env): LimiterRules {
@@ -125,15 +176,8 @@ function readIpLogging(env: Env): IpLogging {
   return { kind, key };
 }
 
-function readClientIpHeader(source: string): ClientIpHeader {
-  switch (source) {
-    case "cf-connecting-ip":
-      return "CF-Connecting-IP";
-    case "x-real-ip":
-      return "X-Real-IP";
-    case "none":
-      return null;
-    default:
-      throw new ConfigError("CLIENT_IP_SOURCE", `'${source}' is none of cf-connecting-ip, x-real-ip, none`);
-  }
+function readClientIpSource(source: string): ClientIpSource {
+  if (source === "cf-connecting-ip" || source === "x-real-ip" || source === "socket" || source === "none")
+    return source;
+  throw new ConfigError("CLIENT_IP_SOURCE", `'${source}' is none of cf-connecting-ip, x-real-ip, socket, none`);
 }

@@ -5,7 +5,9 @@ import type { DenylistEntry } from "./admin";
 import type { IpLogging } from "./config";
 import { datasetOf } from "./key";
 import type { ProblemCode } from "./problem";
+import type { OriginUse } from "./origin/interface";
 import type { ByteRange } from "./range";
+import type { CacheUse } from "./slices/reader";
 import type { Grant } from "./token";
 
 /** `aborted`: the client went away, or the origin broke off within a slice; `completed` is false. */
@@ -103,6 +105,15 @@ export function recordGrant(event: RequestEvent, grant: Grant): void {
   event.sub = grant.sub;
   event.prj = grant.project;
   event.kid = grant.kid;
+}
+
+/** What an answer has cost at the store, and what the cache gave. */
+export function recordSources(event: RequestEvent, origin: OriginUse, cache: CacheUse): void {
+  event.origin_requests = origin.requests;
+  event.origin_bytes = origin.bytes;
+  event.origin_status = origin.status;
+  if (cache.hits + cache.misses === 0) return;
+  event.cache = cache.misses === 0 ? "hit" : cache.hits === 0 ? "miss" : "partial";
 }
 
 /** Inclusive positions, as in Content-Range. */

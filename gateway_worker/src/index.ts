@@ -1,14 +1,21 @@
 /** The Worker: binds the platform (environment, clock, log, queue) to the gateway. */
 
 import { readConfig, requireBinding } from "./config";
-import type { Env } from "./config";
+import type { Config, Env } from "./config";
 import type { RequestEvent } from "./events";
 import { Limiter } from "./limits/limiter";
 import { objectDenylist, objectLedgers } from "./limits/objects";
 import { writeLogs } from "./log_writer";
+import { MetadataReader } from "./metadata";
+import type { Origin } from "./origin/interface";
 import { R2Origin } from "./origin/r2";
+import { S3Origin } from "./origin/s3";
 import { serve } from "./serve";
 import type { Effects, Gateway } from "./serve";
+import { CacheApiSlices } from "./slices/cache_api";
+import { DiskSlices } from "./slices/disk";
+import type { SliceCache } from "./slices/interface";
+import { SliceReader } from "./slices/reader";
 import { TokenVerifier } from "./token";
 
 export { DenylistObject } from "./limits/denylist_object";
@@ -38,9 +45,11 @@ function gatewayOf(env: Env): Promise<Gateway> {
 
 async function buildGateway(env: Env): Promise<Gateway> {
   const config = await readConfig(env);
+  const origin = originOf(config, env);
   return {
     config,
-    origin: new R2Origin(requireBinding("BUCKET", "R2 bucket", env.BUCKET)),
+    metadata: new MetadataReader(origin),
+    slices: new SliceReader(origin, sliceCacheOf(config, env)),
     tokens: new TokenVerifier(config.keyring, config.tokenRules),
     limiter: new Limiter(
       config.limiterRules,
@@ -48,6 +57,21 @@ async function buildGateway(env: Env): Promise<Gateway> {
     ),
     denylist: objectDenylist(requireBinding("DENYLIST", "Durable Object", env.DENYLIST)),
   };
+}
+
+function originOf({ origin }: Config, env: Env): Origin {
+  return origin.kind === "s3" ? new S3Origin(origin) : new R2Origin(requireBinding("BUCKET", "R2 bucket", env.BUCKET));
+}
+
+function sliceCacheOf({ sliceCache }: Config, env: Env): SliceCache | null {
+  switch (sliceCache) {
+    case "api":
+      return new CacheApiSlices(() => caches.open("lading-slices"));
+    case "disk":
+      return new DiskSlices(requireBinding("SLICES", "disk service", env.SLICES));
+    case "off":
+      return null;
+  }
 }
 
 function effectsOf(env: Env, ctx: ExecutionContext): Effects {

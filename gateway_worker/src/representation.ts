@@ -2,6 +2,7 @@
 
 import { contentTypeOf, representationHeaders } from "./headers";
 import { wholeSeconds } from "./http_date";
+import { digestInName } from "./metadata";
 import type { ObjectMetadata } from "./origin/interface";
 import { evaluatePreconditions, ifRangeHolds } from "./preconditions";
 import { Problem } from "./problem";
@@ -26,9 +27,6 @@ export interface Plan {
   readonly singleRange: ByteRange | null;
 }
 
-/** Shards are named by the SHA-256 of their bytes (design, section 4). */
-const SHARD_KEY = /(?:^|\/)shards\/([0-9a-f]{64})\.tar\.zst$/;
-
 /**
  * Decides on GET or HEAD: preconditions, If-Range, Range, in this order (RFC 9110 section 13.2.2).
  *
@@ -36,7 +34,7 @@ const SHARD_KEY = /(?:^|\/)shards\/([0-9a-f]{64})\.tar\.zst$/;
  */
 export function planResponse(request: Request, key: string, metadata: ObjectMetadata, requestId: string): Plan {
   const { size } = metadata;
-  const sha256 = metadata.sha256 ?? SHARD_KEY.exec(key)?.[1] ?? null;
+  const sha256 = metadata.sha256 ?? digestInName(key);
   const validators = {
     etag: sha256 === null ? metadata.originEtag : `"${sha256}"`,
     lastModifiedMs: wholeSeconds(metadata.lastModifiedMs),

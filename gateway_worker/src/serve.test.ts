@@ -2,16 +2,18 @@
 
 import { beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 
-import { SLICE_BYTES } from "./body";
 import { ConfigError } from "./config";
 import type { RequestEvent } from "./events";
 import type { Denylist, Ledgers } from "./limits/interface";
 import { Limiter } from "./limits/limiter";
 import { NO_COUNT } from "./limits/usage";
+import { MetadataReader } from "./metadata";
 import { OriginChanged, OriginError } from "./origin/interface";
 import type { ObjectMetadata, Origin } from "./origin/interface";
 import { serve } from "./serve";
 import type { Effects, Gateway } from "./serve";
+import { SLICE_BYTES } from "./slices/interface";
+import { SliceReader } from "./slices/reader";
 import type { TokenVerifier } from "./token";
 
 const SIZE = 2 * SLICE_BYTES;
@@ -59,7 +61,17 @@ beforeEach(() => {
 });
 
 const bytes = (length: number) => new Blob([new Uint8Array(length)]).stream() as ReadableStream<Uint8Array>;
-const good: Origin = { head: async () => metadata, read: async (_key, _metadata, range) => bytes(range.length) };
+const good: Origin = {
+  head: async (_key, use) => {
+    use.requests += 1;
+    return metadata;
+  },
+  read: async (_key, _metadata, range, use) => {
+    use.requests += 1;
+    use.bytes += range.length;
+    return bytes(range.length);
+  },
+};
 
 const effects: Effects = {
   now: () => 0,
@@ -77,10 +89,13 @@ async function answerOf(origin: Partial<Origin>, load?: () => Promise<Gateway>) 
       keyring: new Map(),
       tokenRules: { issuer: "", audience: "", maxLifetimeSeconds: 1 },
       ipLogging: { kind: "full" },
-      clientIpHeader: null,
+      clientIpSource: "none",
       limiterRules,
+      origin: { kind: "r2" },
+      sliceCache: "off",
     },
-    origin: { ...good, ...origin },
+    metadata: new MetadataReader({ ...good, ...origin }),
+    slices: new SliceReader({ ...good, ...origin }, null),
     tokens: { verify: async () => grant } as unknown as TokenVerifier,
     limiter: new Limiter(limiterRules, ledgers),
     denylist,

@@ -4,26 +4,30 @@ import { answerAdmin, requireAdmin } from "./admin";
 import type { DenylistEntry } from "./admin";
 import { openBody } from "./body";
 import type { OpenedBody } from "./body";
+import { clientAddress } from "./client_address";
 import { ConfigError } from "./config";
 import type { Config } from "./config";
-import { beginEvent, loggedAddress, recordAdmin, recordGrant, recordKey, recordRange } from "./events";
+import { beginEvent, loggedAddress, recordAdmin, recordGrant, recordKey, recordRange, recordSources } from "./events";
 import type { RequestEvent } from "./events";
 import { commonHeaders, preflightHeaders, PROBLEM_CONTENT_TYPE } from "./headers";
 import type { Denylist } from "./limits/interface";
 import type { Admission, Limiter, LimiterEffects } from "./limits/limiter";
+import type { MetadataReader } from "./metadata";
 import { OriginChanged, OriginError } from "./origin/interface";
-import type { ObjectMetadata, Origin } from "./origin/interface";
+import type { ObjectMetadata, OriginUse } from "./origin/interface";
 import { Problem } from "./problem";
 import { planResponse } from "./representation";
 import type { Plan } from "./representation";
 import { routeOf } from "./routes";
+import type { CacheUse, SliceReader } from "./slices/reader";
 import { addressAllowed, ExpiredToken, scopeAllows } from "./token";
 import type { Grant, TokenVerifier } from "./token";
 
 /** What an isolate holds for all its requests. */
 export interface Gateway {
   readonly config: Config;
-  readonly origin: Origin;
+  readonly metadata: MetadataReader;
+  readonly slices: SliceReader;
   readonly tokens: TokenVerifier;
   readonly limiter: Limiter;
   readonly denylist: Denylist;
@@ -49,11 +53,12 @@ export async function serve(request: Request, load: () => Promise<Gateway>, effe
   let answer: Answer;
   let admission: Admission | null = null;
   let isHealthCheck = false;
+  const sources: Sources = { origin: { requests: 0, bytes: 0, status: null }, cache: { hits: 0, misses: 0 } };
   try {
     const route = routeOf(request);
     isHealthCheck = route.kind === "health";
     const gateway = await load();
-    event.ip = await loggedAddress(clientAddress(request, gateway.config), gateway.config.ipLogging);
+    event.ip = await loggedAddress(clientAddress(request, gateway.config.clientIpSource), gateway.config.ipLogging);
     switch (route.kind) {
       case "health":
         answer = healthAnswer(event.id);
@@ -69,7 +74,8 @@ export async function serve(request: Request, load: () => Promise<Gateway>, effe
         requireScope(key, grant);
         admission = await gateway.limiter.admit(grant, startedAt, effects);
         const admitted = admission;
-        answer = await objectAnswer(request, key, gateway.origin, event, (bytes) => admitted.charge(bytes, startedAt));
+        const charge = (bytes: number) => admitted.charge(bytes, startedAt);
+        answer = await objectAnswer(request, key, gateway, event, sources, charge, effects);
         break;
       }
       case "admin": {
@@ -86,6 +92,7 @@ export async function serve(request: Request, load: () => Promise<Gateway>, effe
     answer = problemAnswer(asProblem(error, event.id, effects), event);
   }
 
+  recordSources(event, sources.origin, sources.cache);
   event.status = answer.status;
   event.ttfb_ms = effects.now() - startedAt;
   if (answer.body === null || typeof answer.body === "string") {
@@ -99,7 +106,7 @@ export async function serve(request: Request, load: () => Promise<Gateway>, effe
     if (admission !== null) effects.defer(admission.settle(0, effects.now()));
     return new Response(sendsBody ? bytes : null, { status: answer.status, headers: answer.headers });
   }
-  effects.defer(finish(answer.body, event, admission, startedAt, effects));
+  effects.defer(finish(answer.body, event, sources, admission, startedAt, effects));
   return new Response(answer.body.stream, { status: answer.status, headers: answer.headers });
 }
 
@@ -109,14 +116,22 @@ interface Answer {
   readonly body: string | OpenedBody | null;
 }
 
+/** Where the bytes of one answer come from, counted while it is made. */
+interface Sources {
+  readonly origin: OriginUse;
+  readonly cache: CacheUse;
+}
+
 async function finish(
   body: OpenedBody,
   event: RequestEvent,
+  sources: Sources,
   admission: Admission | null,
   startedAt: number,
   effects: Effects,
 ): Promise<void> {
   const transfer = await body.finished;
+  recordSources(event, sources.origin, sources.cache);
   event.bytes_sent = transfer.bytesSent;
   event.completed = transfer.completed;
   if (!transfer.completed) event.code = transfer.originError === null ? "aborted" : "origin_error";
@@ -138,7 +153,7 @@ async function verified(token: string, gateway: Gateway, event: RequestEvent, no
 }
 
 function requireAddress(request: Request, grant: Grant, config: Config): void {
-  if (!addressAllowed(grant.boundTo, clientAddress(request, config))) {
+  if (!addressAllowed(grant.boundTo, clientAddress(request, config.clientIpSource))) {
     throw new Problem("ip_not_allowed", "The token may be used from the address only that it was issued for.");
   }
 }
@@ -152,42 +167,34 @@ function requireScope(key: string, grant: Grant): void {
 async function objectAnswer(
   request: Request,
   key: string,
-  origin: Origin,
+  gateway: Gateway,
   event: RequestEvent,
+  sources: Sources,
   charge: (bytes: number) => void,
+  effects: Effects,
 ): Promise<Answer> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      event.origin_requests += 1;
-      const metadata = await origin.head(key);
-      event.origin_status = metadata === null ? 404 : 200;
+      const metadata = await gateway.metadata.head(key, sources.origin, effects.now());
       if (metadata === null) throw new Problem("not_found", "There is no object of this key.");
       event.object_size = metadata.size;
       const plan = planResponse(request, key, metadata, event.id);
       charge(plan.bodyLength);
-      return { status: plan.status, headers: plan.headers, body: await bodyOf(plan, key, metadata, origin, event) };
+      if (plan.status === 304) event.code = "not_modified";
+      event.bytes_expected = plan.bodyLength;
+      if (plan.singleRange !== null) recordRange(event, plan.singleRange);
+      return { status: plan.status, headers: plan.headers, body: await bodyOf(plan, key, metadata) };
     } catch (error) {
-      if (!(error instanceof OriginChanged) || attempt === MAX_ATTEMPTS) throw error;
+      if (!(error instanceof OriginChanged)) throw error;
+      gateway.metadata.forget(key);
+      if (attempt === MAX_ATTEMPTS) throw error;
     }
   }
-}
 
-async function bodyOf(
-  plan: Plan,
-  key: string,
-  metadata: ObjectMetadata,
-  origin: Origin,
-  event: RequestEvent,
-): Promise<OpenedBody | null> {
-  if (plan.status === 304) event.code = "not_modified";
-  event.bytes_expected = plan.bodyLength;
-  if (plan.singleRange !== null) recordRange(event, plan.singleRange);
-  if (plan.parts.length === 0) return null;
-  return openBody(plan, (slice) => {
-    event.origin_requests += 1;
-    event.origin_bytes += slice.length;
-    return origin.read(key, metadata, slice);
-  });
+  async function bodyOf(plan: Plan, key: string, metadata: ObjectMetadata): Promise<OpenedBody | null> {
+    if (plan.parts.length === 0) return null;
+    return openBody(plan, (slice) => gateway.slices.open(key, metadata, slice, sources.origin, sources.cache, effects));
+  }
 }
 
 async function adminAnswer(
@@ -233,8 +240,4 @@ function asProblem(error: unknown, requestId: string, effects: Effects): Problem
     return new Problem("origin_error", "The object store did not answer as it should; try again.");
   }
   return new Problem("internal_error", "The gateway failed; try again, and tell the operator the request_id.");
-}
-
-function clientAddress(request: Request, config: Config): string | null {
-  return config.clientIpHeader === null ? null : request.headers.get(config.clientIpHeader);
 }

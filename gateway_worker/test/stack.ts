@@ -16,13 +16,15 @@ import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import { send } from "./target";
 import type { Target } from "./target";
 
-const PACKAGE_DIR = resolve(import.meta.dirname, "..");
+export const PACKAGE_DIR = resolve(import.meta.dirname, "..");
 const WRANGLER = join(PACKAGE_DIR, "node_modules/wrangler/bin/wrangler.js");
 const READY_TIMEOUT_MS = 45_000;
 const TOKEN_LIFETIME_S = 300;
 const S3_CREDENTIALS = { accessKeyId: "integration-test", secretAccessKey: "integration-test-secret" };
 
 export interface Stack extends Target {
+  /** Stores an object where the gateway finds it. */
+  put(key: string, bytes: Buffer, headers?: Record<string, string>): Promise<void>;
   readonly s3: AwsClient;
   /** URL of an object on the local S3 endpoint. */
   s3Url(bucket: string, key: string): string;
@@ -36,10 +38,8 @@ export interface Stack extends Target {
 /** `vars` replace or add to the variables of wrangler.jsonc; undefined takes one away. */
 export async function startStack(vars: Record<string, string | undefined> = {}): Promise<Stack> {
   const home = await mkdtemp(join(tmpdir(), "lading-gateway-"));
-  const { publicKey, privateKey } = await generateKeyPair("EdDSA");
-  const jwk = { ...(await exportJWK(publicKey)), kid: "k1", alg: "EdDSA" };
+  const { keyring, token } = await newIssuer();
   const configPath = join(home, "wrangler.json");
-  const keyring = JSON.stringify({ keys: [jwk] });
   await writeFile(configPath, JSON.stringify(await generatedConfig({ TOKEN_KEYRING: keyring, ...vars })));
 
   const port = await freePort();
@@ -81,10 +81,7 @@ export async function startStack(vars: Record<string, string | undefined> = {}):
       });
       if (!response.ok) throw new Error(`PUT ${key}: ${response.status}`);
     },
-    token: (claims = {}) =>
-      new SignJWT({ ...defaultClaims(), ...claims })
-        .setProtectedHeader({ alg: "EdDSA", kid: "k1", typ: "dl+jwt" })
-        .sign(privateKey),
+    token,
     output: () => output,
     restart: async () => {
       await stopGroup(child);
@@ -105,11 +102,36 @@ export async function startStack(vars: Record<string, string | undefined> = {}):
   return stack;
 }
 
+/** A signing key of its own, and tokens by it. */
+export async function newIssuer(): Promise<{ keyring: string; token: Target["token"] }> {
+  const { publicKey, privateKey } = await generateKeyPair("EdDSA");
+  const jwk = { ...(await exportJWK(publicKey)), kid: "k1", alg: "EdDSA" };
+  return {
+    keyring: JSON.stringify({ keys: [jwk] }),
+    token: (claims = {}) =>
+      new SignJWT({ ...defaultClaims(), ...claims })
+        .setProtectedHeader({ alg: "EdDSA", kid: "k1", typ: "dl+jwt" })
+        .sign(privateKey),
+  };
+}
+
 function defaultClaims() {
   const nowS = Math.floor(Date.now() / 1000);
   return {
     ...{ iss: "lading", aud: "lading-gateway", sub: "ann", jti: randomUUID(), prj: "p1", scp: ["ds/"] },
     ...{ iat: nowS, exp: nowS + TOKEN_LIFETIME_S },
+  };
+}
+
+/** Settings of a gateway whose S3 origin is the local R2 of a stack. */
+export function s3Settings(stack: Stack): Record<string, string> {
+  return {
+    ORIGIN: "s3",
+    S3_ENDPOINT: `${stack.url}/cdn-cgi/local/r2/s3`,
+    S3_BUCKET: "lading",
+    S3_REGION: "auto",
+    S3_ACCESS_KEY_ID: S3_CREDENTIALS.accessKeyId,
+    S3_SECRET_ACCESS_KEY: S3_CREDENTIALS.secretAccessKey,
   };
 }
 
@@ -125,7 +147,7 @@ async function generatedConfig(vars: Record<string, string | undefined>): Promis
   return config;
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
@@ -134,16 +156,16 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-async function untilReady(stack: Stack, child: ChildProcess): Promise<void> {
+export async function untilReady(stack: Pick<Stack, "send" | "output">, child: ChildProcess): Promise<void> {
   const deadline = Date.now() + READY_TIMEOUT_MS;
   while (Date.now() < deadline) {
-    if (child.exitCode !== null) throw new Error(`wrangler ended:\n${stack.output()}`);
+    if (child.exitCode !== null) throw new Error(`the gateway ended:\n${stack.output()}`);
     const answer = await stack.send("GET", "/healthz").catch(() => null);
     // A misconfigured gateway is up as well, and some tests want one.
     if (answer !== null) return;
     await sleep(100);
   }
-  throw new Error(`wrangler is not ready:\n${stack.output()}`);
+  throw new Error(`the gateway is not ready:\n${stack.output()}`);
 }
 
 async function stopGroup(child: ChildProcess): Promise<void> {

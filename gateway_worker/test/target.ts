@@ -14,8 +14,6 @@ export interface Target {
   readonly url: string;
   /** A plain HTTP request: nothing is decoded, nothing is normalized. */
   send(method: string, path: string, headers?: Record<string, string | string[]>): Promise<Answer>;
-  /** Stores an object where the gateway finds it. */
-  put(key: string, bytes: Buffer, headers?: Record<string, string>): Promise<void>;
   /** Signs a token that holds for `ds/`, but for the claims given. */
   token(claims?: Record<string, unknown>): Promise<string>;
 }

@@ -13,16 +13,27 @@ export interface ObjectMetadata {
   readonly sha256: string | null;
 }
 
+/** What one answer has cost at the store; counted up while it is made. */
+export interface OriginUse {
+  requests: number;
+  /** Bytes asked for and granted. */
+  bytes: number;
+  /** The store's last answer in terms of HTTP; null while there is none. */
+  status: number | null;
+}
+
+export const SHA256_HEX = /^[0-9a-f]{64}$/;
+
 export interface Origin {
   /** @throws OriginError when the store fails. Null: there is no such object. */
-  head(key: string): Promise<ObjectMetadata | null>;
+  head(key: string, use: OriginUse): Promise<ObjectMetadata | null>;
 
   /**
    * Opens a stream of exactly `range.length` bytes of the version that `metadata` describes.
    *
    * @throws OriginChanged when the object is another one by now, OriginError when the store fails.
    */
-  read(key: string, metadata: ObjectMetadata, range: ByteRange): Promise<ReadableStream<Uint8Array>>;
+  read(key: string, metadata: ObjectMetadata, range: ByteRange, use: OriginUse): Promise<ReadableStream<Uint8Array>>;
 }
 
 /** The store failed. The message is for the log, not for the client. */

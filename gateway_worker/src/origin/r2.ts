@@ -1,10 +1,8 @@
 /** Origin over an R2 binding. */
 
 import type { ByteRange } from "../range";
-import { OriginChanged, OriginError } from "./interface";
-import type { ObjectMetadata, Origin } from "./interface";
-
-const SHA256_HEX = /^[0-9a-f]{64}$/;
+import { OriginChanged, OriginError, SHA256_HEX } from "./interface";
+import type { ObjectMetadata, Origin, OriginUse } from "./interface";
 
 export class R2Origin implements Origin {
   readonly #bucket: R2Bucket;
@@ -13,8 +11,11 @@ export class R2Origin implements Origin {
     this.#bucket = bucket;
   }
 
-  async head(key: string): Promise<ObjectMetadata | null> {
+  async head(key: string, use: OriginUse): Promise<ObjectMetadata | null> {
+    use.requests += 1;
     const object = await failingAsOriginError(this.#bucket.head(key));
+    // The binding speaks no HTTP; these are the codes that its answers mean.
+    use.status = object === null ? 404 : 200;
     if (object === null) return null;
     const recorded = object.customMetadata?.["sha256"];
     return {
@@ -25,7 +26,13 @@ export class R2Origin implements Origin {
     };
   }
 
-  async read(key: string, metadata: ObjectMetadata, range: ByteRange): Promise<ReadableStream<Uint8Array>> {
+  async read(
+    key: string,
+    metadata: ObjectMetadata,
+    range: ByteRange,
+    use: OriginUse,
+  ): Promise<ReadableStream<Uint8Array>> {
+    use.requests += 1;
     const object = await failingAsOriginError(
       this.#bucket.get(key, {
         range: { offset: range.offset, length: range.length },
@@ -33,8 +40,12 @@ export class R2Origin implements Origin {
         onlyIf: { etagMatches: metadata.originEtag.slice(1, -1) },
       }),
     );
-    if (object === null || !("body" in object))
+    if (object === null || !("body" in object)) {
+      use.status = object === null ? 404 : 412;
       throw new OriginChanged("the object changed since its metadata was read");
+    }
+    use.status = 206;
+    use.bytes += range.length;
     return object.body;
   }
 }

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { SLICE_BYTES, slicesOf } from "./body";
+import { SLICE_BYTES, slicesOf } from "./interface";
 
 test("slices are aligned to the object, and add up to the range", () => {
   const range = { offset: 2 ** 33 + 5, length: 2 * SLICE_BYTES };

@@ -1,0 +1,109 @@
+/** Reads slices: from the cache where they are, else from the origin, and then into the cache. */
+
+import type { ObjectMetadata, Origin, OriginUse } from "../origin/interface";
+import type { ByteRange } from "../range";
+import { SLICE_BYTES, sliceAt } from "./interface";
+import type { Slice, SliceCache, SliceSource } from "./interface";
+import { plainSource, storedSource } from "./source";
+
+/** How many slices of one answer came from the cache. */
+export interface CacheUse {
+  hits: number;
+  misses: number;
+}
+
+export interface ReaderEffects {
+  /** Keeps the isolate alive until `work` is done. */
+  defer(work: Promise<unknown>): void;
+  report(message: string): void;
+}
+
+/** Slices whose misses one isolate remembers. */
+const MAX_REMEMBERED_MISSES = 1000;
+
+export class SliceReader {
+  readonly #origin: Origin;
+  readonly #cache: SliceCache | null;
+  /** Slices that a small range missed once. */
+  readonly #missed = new Set<string>();
+
+  /** Without a cache all bytes come from the origin. */
+  constructor(origin: Origin, cache: SliceCache | null) {
+    this.#origin = origin;
+    this.#cache = cache;
+  }
+
+  /**
+   * Opens the bytes of `range`, which must lie within one slice.
+   *
+   * @throws as `Origin.read`
+   */
+  async open(
+    key: string,
+    metadata: ObjectMetadata,
+    range: ByteRange,
+    originUse: OriginUse,
+    cacheUse: CacheUse,
+    effects: ReaderEffects,
+  ): Promise<SliceSource> {
+    const cache = this.#cache;
+    if (cache === null) return plainSource(await this.#origin.read(key, metadata, range, originUse));
+
+    const slice = sliceAt(key, { etag: metadata.originEtag, size: metadata.size }, range);
+    const begin = slice.index * SLICE_BYTES;
+    const cached = await readCache(cache, slice, { offset: range.offset - begin, length: range.length }, effects);
+    if (cached !== null) {
+      cacheUse.hits += 1;
+      return plainSource(cached);
+    }
+    cacheUse.misses += 1;
+    const store = (bytes: ReadableStream<Uint8Array>) =>
+      cache.write(slice, bytes).catch((error) => {
+        effects.report(`slice cache: ${messageOf(error)}`);
+        throw error;
+      });
+    const stream = await this.#origin.read(key, metadata, range, originUse);
+    if (range.length === slice.length) return storedSource(stream, slice.length, store);
+
+    // A small range does not pay for a whole slice at once: a second one of the same slice shows that more will come.
+    if (this.#isMissedAgain(slice)) {
+      const fill = async () => {
+        const whole = { offset: begin, length: slice.length };
+        await store(await this.#origin.read(key, metadata, whole, originUse));
+      };
+      effects.defer(fill().catch(() => undefined));
+    }
+    return plainSource(stream);
+  }
+
+  #isMissedAgain({ key, etag, index }: Slice): boolean {
+    const name = `${index} ${etag} ${key}`;
+    // Taken out, so that the ranges which come while the slice is being fetched do not fetch it again at once.
+    if (this.#missed.delete(name)) return true;
+    this.#missed.add(name);
+    if (this.#missed.size > MAX_REMEMBERED_MISSES) {
+      for (const oldest of this.#missed) {
+        this.#missed.delete(oldest);
+        break;
+      }
+    }
+    return false;
+  }
+}
+
+/** A cache that fails is a cache that holds nothing. */
+async function readCache(
+  cache: SliceCache,
+  slice: Slice,
+  range: ByteRange,
+  effects: ReaderEffects,
+): Promise<ReadableStream<Uint8Array> | null> {
+  try {
+    return await cache.read(slice, range);
+  } catch (error) {
+    effects.report(`slice cache: ${messageOf(error)}`);
+    return null;
+  }
+}
+
+const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));

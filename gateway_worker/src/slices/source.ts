@@ -1,0 +1,70 @@
+/** Two ways for bytes to reach a client: by a native pipe, or on their way into the cache as well. */
+
+import type { SliceSource } from "./interface";
+
+/** Bytes that a copy moves at once: few turns of JavaScript for a slice, little memory for a stream. */
+const COPY_BYTES = 512 * 1024;
+
+/** A stream as it is: no JavaScript runs while it flows. */
+export function plainSource(stream: ReadableStream<Uint8Array>): SliceSource {
+  return {
+    pipeTo: (sink) => stream.pipeTo(sink, { preventClose: true }),
+    cancel: () => stream.cancel(),
+  };
+}
+
+/**
+ * A stream that is stored while it is sent. `tee()` would keep in memory what the slower side has not taken yet, a whole
+ * slice for each transfer; here both sides wait for each other. A store that fails does not disturb the client.
+ *
+ * @param store takes the stream of the bytes, and stores all or nothing
+ */
+export function storedSource(
+  stream: ReadableStream<Uint8Array>,
+  length: number,
+  store: (bytes: ReadableStream<Uint8Array>) => Promise<void>,
+): SliceSource {
+  return {
+    pipeTo: async (sink) => {
+      const copy = new FixedLengthStream(length);
+      const stored = store(copy.readable).catch(() => undefined);
+      const [client, cache] = [sink.getWriter(), copy.writable.getWriter()];
+      try {
+        await copyToBoth(stream, client, cache);
+        await cache.close().catch(() => undefined);
+      } catch (error) {
+        await cache.abort(error).catch(() => undefined);
+        throw error;
+      } finally {
+        client.releaseLock();
+      }
+      await stored;
+    },
+    cancel: () => stream.cancel(),
+  };
+}
+
+async function copyToBoth(
+  stream: ReadableStream<Uint8Array>,
+  client: WritableStreamDefaultWriter<Uint8Array>,
+  cache: WritableStreamDefaultWriter<Uint8Array>,
+): Promise<void> {
+  const reader = stream.getReader({ mode: "byob" });
+  let buffer = new ArrayBuffer(COPY_BYTES);
+  let isStoring = true;
+  try {
+    for (;;) {
+      const { value, done } = await reader.readAtLeast(COPY_BYTES, new Uint8Array(buffer, 0, COPY_BYTES));
+      if (value !== undefined && value.length > 0) {
+        const storing = isStoring ? cache.write(value).catch(() => (isStoring = false)) : null;
+        await client.write(value);
+        await storing;
+        buffer = value.buffer as ArrayBuffer;
+      }
+      if (done) return;
+    }
+  } catch (error) {
+    await reader.cancel(error).catch(() => undefined);
+    throw error;
+  }
+}
