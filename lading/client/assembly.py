@@ -7,10 +7,13 @@ import threading
 from pathlib import Path
 
 from lading.client.destination import Destination
+from lading.client.hashing import sha256_until
 from lading.client.plan import Entry, Target
 from lading.client.state import State
-from lading.index import sha256_of
 from lading.tables import Tables
+
+SYNC_BYTES = 8 * 1024 * 1024
+"""Files from this size on are forced to the disk one by one: to lose one in a power cut costs more than to wait."""
 
 
 class Assemblies:
@@ -19,8 +22,9 @@ class Assemblies:
     `damaged` is set when a file was wrong although all its chunks were right: it has to be made anew.
     """
 
-    def __init__(self, state: State, destination: Destination) -> None:
+    def __init__(self, state: State, destination: Destination, stop: threading.Event) -> None:
         self._state = state
+        self._stop = stop
         self._destination = destination
         self._lock = threading.Lock()
         self._open: dict[str, _Assembly] = {}
@@ -33,10 +37,12 @@ class Assemblies:
         rows = tables.rows(
             "SELECT t.path, t.size, t.sha256, t.mode, t.mtime, t.partial, count(*) FILTER (NOT n.done) "
             "FROM todo t JOIN needed n USING (path) WHERE t.type = 'file' GROUP BY ALL "
-            "HAVING count(*) > 1 OR t.path IN (SELECT path FROM local_pieces) ORDER BY t.path"
+            # A file of one chunk that is done was copied from the folder itself, by a pull that was killed then.
+            "HAVING count(*) > 1 OR bool_or(n.done) OR t.path IN (SELECT path FROM local_pieces) "
+            "OR t.path IN (SELECT path FROM patched_pieces) ORDER BY t.path"
         )
         for *entry, missing in rows:
-            self._open[entry[0]] = _Assembly(Entry._make(entry), missing, self._state.partial)
+            self._open[entry[0]] = _Assembly(Entry._make(entry), missing)
         wanted = {assembly.entry.partial for assembly in self._open.values()}
         started = {name for (name,) in tables.rows("SELECT DISTINCT partial FROM done")}
         for stale in self._state.partial.iterdir():
@@ -52,7 +58,7 @@ class Assemblies:
     def write(self, target: Target, raw: bytes | memoryview) -> None:
         """Write a verified chunk to its place. `finish` or `finish_complete` has to follow when it was the last."""
         assembly = self._open[target.entry.path]
-        assembly.write(target.file_offset, raw)
+        _write(self._state.partial / target.entry.partial, target.file_offset, raw)
         self._state.note_chunk(target.entry.partial, target.seq)
         with self._lock:
             assembly.missing -= 1
@@ -69,12 +75,11 @@ class Assemblies:
             if assembly.missing or assembly.finished:
                 return
             assembly.finished = True
-        assembly.sync()
         entry = assembly.entry
         partial = self._state.partial / entry.partial
-        if partial.stat().st_size != entry.size or sha256_of(partial) != entry.sha256.hex():
+        if not _is_right(partial, entry, self._stop):
             # Its chunks were right one by one, so the partial file was damaged since: the next pass fetches it anew.
-            partial.unlink()
+            partial.unlink(missing_ok=True)
             self._state.note_dropped(entry.partial)
             self.damaged = True
             return
@@ -84,31 +89,38 @@ class Assemblies:
 class _Assembly:
     """One file: `missing` is how many of its chunks are not in its partial file yet."""
 
-    def __init__(self, entry: Entry, missing: int, folder: Path) -> None:
+    __slots__ = ("entry", "finished", "missing")
+
+    def __init__(self, entry: Entry, missing: int) -> None:
         self.entry = entry
         self.missing = missing
         self.finished = False
-        self._path = folder / entry.partial
-        self._lock = threading.Lock()
 
-    def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Write at an offset; opening it each time keeps the number of open files small."""
-        flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
-        descriptor = os.open(self._path, flags, 0o600)
-        try:
-            if hasattr(os, "pwrite"):
-                view = memoryview(data)
-                while view:
-                    written = os.pwrite(descriptor, view, offset)
-                    view, offset = view[written:], offset + written
-            else:
-                with self._lock, os.fdopen(os.dup(descriptor), "r+b") as file:
-                    file.seek(offset)
-                    file.write(data)
-        finally:
-            os.close(descriptor)
 
-    def sync(self) -> None:
-        """Force the bytes to the disk before the file takes its place."""
-        with self._path.open("rb+") as file:
-            os.fsync(file.fileno())
+def _write(path: Path, offset: int, data: bytes | memoryview) -> None:
+    """Write at an offset; opening the file each time keeps the number of open files small."""
+    flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        view = memoryview(data)
+        if not hasattr(os, "pwrite"):
+            # The descriptor is this call's own, so its position is as well.
+            os.lseek(descriptor, offset, os.SEEK_SET)
+        while view:
+            written = os.pwrite(descriptor, view, offset) if hasattr(os, "pwrite") else os.write(descriptor, view)
+            view, offset = view[written:], offset + written
+    finally:
+        os.close(descriptor)
+
+
+def _is_right(path: Path, entry: Entry, stop: threading.Event) -> bool:
+    """Whether a file has the wanted content. A large one is forced to the disk first, before it takes its place."""
+    try:
+        if path.stat().st_size != entry.size:
+            return False
+        if entry.size >= SYNC_BYTES:
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+        return sha256_until(path, stop) == entry.sha256
+    except FileNotFoundError:
+        return False

@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from lading.client.assembly import Assemblies
+from lading.client.hashing import sha256_until
 from lading.client.plan import Entry, Target
 from lading.client.progress import Progress
 from lading.client.state import State
-from lading.index import sha256_of
+from lading.parallel import ordered_map
 from lading.tables import Tables
 
 
-def adopt(state: State, unknown: list[tuple[str, bytes, int]], threads: int) -> None:
+def adopt(state: State, unknown: list[tuple[str, bytes, int]], threads: int, stop: threading.Event) -> None:
     """Record the files among `unknown` (path, wanted SHA-256, size) that have the wanted content."""
 
     def look(file: tuple[str, bytes, int]) -> None:
         path = state.dest / file[0]
         before = path.lstat()
-        if sha256_of(path) == file[1].hex():
+        if sha256_until(path, stop) == file[1]:
             state.note_file(file[0], file[2], before.st_mtime_ns, file[1])
 
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(look, unknown))
+        try:
+            for _ in ordered_map(pool, look, unknown, 4 * threads):
+                pass
+        except BaseException:
+            stop.set()
+            raise
 
 
 def copy_chunks(tables: Tables, state: State, assemblies: Assemblies, progress: Progress) -> None:
     """Copy `local_pieces` from other files of the folder. A chunk that is not what it was becomes a remote piece."""
-    missed = []
+    missed: list[tuple[str, int]] = []
     for source, source_offset, length, digest, seq, file_offset, *entry in tables.rows(
         "SELECT l.source, l.source_offset, l.length, l.chunk_sha256, l.seq, l.file_offset, "
         "l.path, t.size, t.sha256, t.mode, t.mtime, t.partial "
@@ -46,6 +53,11 @@ def copy_chunks(tables: Tables, state: State, assemblies: Assemblies, progress: 
             continue
         assemblies.write(target, data)
         progress.made(length)
+    fetch_instead(tables, missed)
+
+
+def fetch_instead(tables: Tables, missed: list[tuple[str, int]]) -> None:
+    """Make chunks (name of the partial file, number) remote pieces that the folder turned out not to give."""
     if missed:
         tables.run("CREATE OR REPLACE TABLE missed (partial VARCHAR, seq INTEGER)")
         tables.connection.executemany("INSERT INTO missed VALUES (?, ?)", missed)

@@ -11,6 +11,7 @@ import errno
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,15 @@ from lading.client.compare import Work, compare, list_present, trusted_files, un
 from lading.client.destination import Destination
 from lading.client.fetch import Fetcher
 from lading.client.local import adopt, copy_chunks
+from lading.client.pace import RateLimit
+from lading.client.patching import apply_patches, plan_patches
 from lading.client.plan import frames, ranges
 from lading.client.progress import Counter, Progress, Silent
-from lading.client.remote import RemoteRelease, open_release
+from lading.client.remote import RemoteRelease, fetch_patches, open_release
 from lading.client.select import EVERYTHING, Selection, select
+from lading.client.smalltables import SmallTables
 from lading.client.state import State
-from lading.client.transfer import Transfer
+from lading.client.transfer import StoredObject, Transfer
 from lading.client.trust import TrustStore
 from lading.errors import ConflictError, IntegrityError, LadingError, UsageError
 from lading.http import session as http_session
@@ -77,10 +81,12 @@ def pull(
     *,
     selection: Selection = EVERYTHING,
     jobs: int = JOBS,
+    rate_limit: int | None = None,
     progress: Progress | None = None,
 ) -> PullResult:
     """Bring `dest` to the state of `DATASET[@VERSION]`. Returns when every byte is verified.
 
+    At most `jobs` requests run at once, and at most `rate_limit` bytes per second come over the wire.
     With a `selection`, only those files are brought to that state; the others stay as they are, and nothing is removed.
     Raises a LadingError that says what to do; what was fetched is kept for the next pull in any case.
     """
@@ -97,13 +103,14 @@ def pull(
     try:
         # Access comes first: a wrong key or name must not leave a folder behind.
         access = Access(session, settings, dataset, version)
-        transfer = Transfer(session, access, fetched.add, stop)
+        limit = RateLimit(rate_limit) if rate_limit else None
+        transfer = Transfer(session, access, fetched.add, stop, jobs=jobs, rate_limit=limit)
         state.open()
         try:
             trust = TrustStore(settings.trust_store, progress.note)
             _check_dataset(state, dataset)
             release = open_release(access, transfer, trust, state.indexes)
-            puller = _Puller(state, release, selection, transfer, jobs, progress, stop)
+            puller = _Puller(state, release, selection, transfer, jobs, progress, stop, session.abort)
             work, removed = puller.run()
         finally:
             state.close()
@@ -146,8 +153,10 @@ class _Puller:
         jobs: int,
         progress: Progress,
         stop: threading.Event,
+        abort: Callable[[], None],
     ) -> None:
         self._state = state
+        self._abort = abort
         self._release = release
         self._selection = selection
         self._partial = not selection.everything
@@ -155,13 +164,14 @@ class _Puller:
         self._jobs = jobs
         self._progress = progress
         self._stop = stop
+        self._patched = False
 
     def run(self) -> tuple[Work, int]:
         """Do it; returns the work as planned at first, and how many files were removed."""
         first: Work | None = None
         removed = 0
         for _ in range(2):
-            with Tables(spill=self._state.root / "spill") as tables:
+            with SmallTables(self._state.root / "spill") as tables:
                 work = self._plan(tables)
                 first = first or work
                 gone, damaged = self._apply(tables)
@@ -189,28 +199,43 @@ class _Puller:
         trusted_files(tables)
         unknown = unknown_files(tables)
         if unknown:
-            adopt(self._state, unknown, self._jobs)
+            adopt(self._state, unknown, self._jobs, self._stop)
             self._state.load(tables)
             trusted_files(tables)
         old = [f for f in self._state.indexes.iterdir() if all((f / n).exists() for n in (INDEX_FILES, INDEX_CHUNKS))]
         work = compare(tables, old, partial=self._partial)
+        held = (self._state.release() or {}).get("version")
+        patches = fetch_patches(self._transfer, self._release, held) if work.todo_files else None
+        self._patched = patches is not None
+        plan_patches(tables, patches)
         _check(tables, work, self._release, self._state.dest)
         self._progress.planned(work)
         return work
 
     def _apply(self, tables: Tables) -> tuple[int, bool]:
-        """Copy, remove, fetch, in this order: a file that is a source must not be replaced before it was read.
+        """Copy, patch, remove, fetch, in this order: a file that is a source must not be replaced before it was read.
 
         Returns how many files were removed, and whether a file has to be made anew."""
         destination = Destination(self._state)
-        assemblies = Assemblies(self._state, destination)
+        assemblies = Assemblies(self._state, destination, self._stop)
         assemblies.expect(tables, partial=self._partial)
         copy_chunks(tables, self._state, assemblies, self._progress)
+        patches = self._release.manifest.patches
+        if patches and self._patched:
+            pack = StoredObject(patches.pack.key, patches.pack.size, patches.pack.sha256)
+            apply_patches(tables, pack, self._state.dest, self._transfer, assemblies, self._progress, self._stop)
         removed = self._remove(tables, destination)
         assemblies.finish_complete()
         destination.make_entries(tables)
         fetcher = Fetcher(
-            self._transfer, self._release.shards, destination, assemblies, self._progress, self._stop, self._jobs
+            self._transfer,
+            self._release.shards,
+            destination,
+            assemblies,
+            self._progress,
+            self._stop,
+            self._jobs,
+            self._abort,
         )
         fetcher.run(ranges(frames(tables)))
         return removed, assemblies.damaged

@@ -12,7 +12,7 @@ from lading.client.trust import TrustStore
 from lading.errors import IntegrityError
 from lading.index import sha256_of
 from lading.manifest import IndexObject, Manifest, parse
-from lading.names import INDEX_CHUNKS, INDEX_FILES, MANIFEST, SIGNATURE, release_key
+from lading.names import INDEX_CHUNKS, INDEX_FILES, INDEX_PATCHES, MANIFEST, SIGNATURE, release_key
 
 MANIFEST_LIMIT = 64 * 1024 * 1024
 SIGNATURE_LIMIT = 64 * 1024
@@ -63,6 +63,16 @@ def open_release(access: Access, transfer: Transfer, trust: TrustStore, folder: 
     fetch_index(transfer, manifest.index.files, release.files)
     fetch_index(transfer, manifest.index.chunks, release.chunks)
     return release
+
+
+def fetch_patches(transfer: Transfer, release: RemoteRelease, held: str | None) -> Path | None:
+    """The index of the release's patches, if it has some and they are for version `held`; None otherwise."""
+    patches = release.manifest.patches
+    if patches is None or patches.from_ != held:
+        return None
+    path = release.files.with_name(INDEX_PATCHES)
+    fetch_index(transfer, patches.index, path)
+    return path
 
 
 def fetch_index(transfer: Transfer, entry: IndexObject, path: Path) -> None:

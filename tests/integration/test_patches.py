@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 from pathlib import Path
 
@@ -89,3 +90,42 @@ def test_a_release_without_changes_has_no_patches(stack: RunningStack, dataset: 
     assert made["patch_bytes"] == 0
     pull(f"{dataset}@v2", tmp_path / "dest", stack.settings)
     assert listing(tmp_path / "dest") == listing(source)
+
+
+def test_an_update_by_patches_fetches_a_small_part_of_the_new_chunks(
+    stack: RunningStack, dataset: str, versions: tuple[Path, Manifest, dict], tmp_path: Path
+) -> None:
+    source, manifest, made = versions
+    assert manifest.patches is not None
+
+    result = pull(dataset, tmp_path / "dest", stack.settings)
+
+    assert listing(tmp_path / "dest") == listing(source)
+    assert result.fetched_bytes < manifest.patches.pack.size + 30_000 < made["new_stored_bytes"] / 10
+
+
+def test_patches_that_do_not_fit_are_no_loss(
+    stack: RunningStack, dataset: str, versions: tuple[Path, Manifest, dict], tmp_path: Path
+) -> None:
+    """The old file was changed behind Lading's back, size and mtime kept: its patch gives wrong bytes."""
+    source, _, made = versions
+    path = tmp_path / "dest" / "large.txt"
+    status = path.stat()
+    data = bytearray(path.read_bytes())
+    for place in range(0, len(data), 1000):
+        data[place] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    result = pull(dataset, tmp_path / "dest", stack.settings)
+
+    assert listing(tmp_path / "dest") == listing(source)
+    assert result.fetched_bytes > made["new_stored_bytes"] / 2
+
+
+def test_a_client_without_the_parent_pulls_the_chunks(
+    stack: RunningStack, dataset: str, versions: tuple[Path, Manifest, dict], tmp_path: Path
+) -> None:
+    source, _, _ = versions
+    pull(dataset, tmp_path / "fresh", stack.settings)
+    assert listing(tmp_path / "fresh") == listing(source)
