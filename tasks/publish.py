@@ -25,12 +25,22 @@ from lading.manifest import (
     StoredObject,
     Totals,
 )
-from lading.names import MANIFEST, SIGNATURE, latest_key, release_key, shard_key
+from lading.names import (
+    CROISSANT,
+    INDEX_CHUNKS,
+    INDEX_FILES,
+    MANIFEST,
+    SIGNATURE,
+    latest_key,
+    release_key,
+    shard_key,
+)
 from lading.objectstore import Bucket, bucket
 from lading.settings import Settings
 from lading.signing import load_key, sign
 from tasks.build_index import ReleaseIndex
 from tasks.card import DatasetCard
+from tasks.croissant import columns_of, croissant, manifest_object
 from tasks.pack import PackedShard
 from tasks.parent import Latest, read_latest
 from tasks.patch import PatchPack
@@ -123,9 +133,15 @@ def build_manifest(
 
 
 def publish(
-    store: Bucket, manifest: Manifest, index: ReleaseIndex, patches: PatchPack | None, key: Ed25519PrivateKey
+    store: Bucket,
+    manifest: Manifest,
+    index: ReleaseIndex,
+    patches: PatchPack | None,
+    key: Ed25519PrivateKey,
+    gateway_url: str | None = None,
 ) -> Published:
-    """Store the index and the patches, the signature and last the manifest, which makes the release visible.
+    """Store the index and the patches, then the manifest, which takes the version, and the signature, without which
+    nobody is given the release. `gateway_url` is for the URLs of the Croissant document.
 
     Raises ConflictError if another release of this version is there. The same release again is no error: so a run that
     was killed can be repeated.
@@ -136,10 +152,23 @@ def publish(
     if manifest.patches and patches:
         store.upload(patches.path, manifest.patches.pack.key, patches.sha256)
         store.upload(patches.index.path, manifest.patches.index.key, patches.index.sha256)
+    digest = hashlib.sha256(data).hexdigest()
     _put_once(store, manifest, MANIFEST, data)
+    # Only who has taken the version gets here, so the document is of this release. One that a killed run left may have
+    # been made for another gateway, and is as good.
+    with suppress(ConflictError):
+        store.put_if_absent(
+            release_key(manifest.dataset, manifest.version, CROISSANT),
+            croissant(
+                manifest,
+                manifest_object(manifest, data, digest),
+                {INDEX_FILES: columns_of(index.files.path), INDEX_CHUNKS: columns_of(index.chunks.path)},
+                gateway_url,
+            ),
+        )
     # Ed25519 is deterministic, so whoever repeats this writes the same bytes.
     _put_once(store, manifest, SIGNATURE, sign(data, key))
-    return Published(manifest.dataset, manifest.version, hashlib.sha256(data).hexdigest(), manifest.totals.stored_bytes)
+    return Published(manifest.dataset, manifest.version, digest, manifest.totals.stored_bytes)
 
 
 def _put_once(store: Bucket, manifest: Manifest, name: str, data: bytes) -> None:
@@ -217,7 +246,7 @@ def publish_release(
     settings: Settings, manifest: Manifest, index: ReleaseIndex, patches: PatchPack | None, key_file: Path
 ) -> Published:
     """`publish` with the configured bucket and key."""
-    return publish(bucket(settings), manifest, index, patches, load_key(key_file))
+    return publish(bucket(settings), manifest, index, patches, load_key(key_file), settings.gateway_url)
 
 
 def promote_release(settings: Settings, dataset: str, version: str) -> bool:
