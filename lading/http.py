@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
+import socket
+import weakref
 from typing import Any
 
 import requests
@@ -20,17 +23,59 @@ TIMEOUT = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
 USER_AGENT = f"lading/{__version__} python/{platform.python_version()} {platform.system().lower()}"
 
 
-def session(connections: int = 8) -> requests.Session:
+class Session(requests.Session):
+    """A requests session whose open connections another thread can end."""
+
+    def __init__(self, connections: int) -> None:
+        super().__init__()
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        adapter = _Adapter(self._sockets, connections)
+        self.mount("http://", adapter)
+        self.mount("https://", adapter)
+        self.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
+
+    def abort(self) -> None:
+        """End every open connection: threads that wait for bytes fail at once."""
+        for opened in list(self._sockets):
+            with contextlib.suppress(OSError):
+                # The plain socket's method: an SSLSocket would drop its TLS state under the reading thread.
+                socket.socket.shutdown(opened, socket.SHUT_RDWR)
+
+
+class _Adapter(HTTPAdapter):
+    """Makes connections that note their socket."""
+
+    def __init__(self, sockets: weakref.WeakSet[socket.socket], connections: int) -> None:
+        self._sockets = sockets
+        super().__init__(pool_connections=4, pool_maxsize=connections, pool_block=False)
+
+    def get_connection_with_tls_context(self, *arguments: Any, **options: Any) -> Any:
+        pool: Any = super().get_connection_with_tls_context(*arguments, **options)
+        if not hasattr(pool.ConnectionCls, "noted_in"):
+            pool.ConnectionCls = _noting(pool.ConnectionCls, self._sockets)
+        return pool
+
+
+def _noting(connection: Any, sockets: weakref.WeakSet[socket.socket]) -> Any:
+    """A connection class that notes the socket of each connection once it is made."""
+
+    class Noting(connection):  # type: ignore[misc]
+        noted_in = sockets
+
+        def connect(self) -> None:
+            super().connect()
+            if isinstance(self.sock, socket.socket):
+                sockets.add(self.sock)
+
+    return Noting
+
+
+def session(connections: int = 8) -> Session:
     """A session that keeps up to `connections` connections per host alive; proxies come from the environment.
 
     It never asks for a content coding: ranges and hashes are over the stored bytes.
     """
-    made = requests.Session()
-    adapter = HTTPAdapter(pool_connections=4, pool_maxsize=connections, pool_block=False)
-    made.mount("http://", adapter)
-    made.mount("https://", adapter)
-    made.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
-    return made
+    return Session(connections)
 
 
 def problem(response: requests.Response) -> dict[str, Any]:

@@ -21,6 +21,11 @@ from lading.errors import LadingError
 COMMANDS = {
     "pull": ("lading.cli.pull", "Bring a folder to the state of a release."),
     "diff": ("lading.cli.diff", "Say what changed between two releases."),
+    "ls": ("lading.cli.ls", "List datasets, releases, or the files of one."),
+    "show": ("lading.cli.show", "Describe a release."),
+    "cat": ("lading.cli.cat", "Write files of a release to stdout."),
+    "url": ("lading.cli.url", "Print signed URLs for curl, wget, aria2 and others."),
+    "verify": ("lading.cli.verify", "Check that a pulled folder is as it was pulled."),
     "release": ("flows.cli.release", "Release a folder as a new version of a dataset."),
     "promote": ("flows.cli.promote", "Make a version the dataset's latest."),
     "yank": ("flows.cli.yank", "Keep a version but no longer offer it."),

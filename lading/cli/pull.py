@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lading.cli.progress import reporter
+from lading.client.pace import parse_rate
 from lading.client.pull import JOBS, PullResult, pull
 from lading.client.select import Selection, read_paths
 from lading.errors import UsageError
@@ -33,6 +36,9 @@ def command(
         typer.Option(metavar="SQL", help="Pull files that this expression over files.parquet holds for only."),
     ] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", help="Parallel requests.")] = JOBS,
+    limit_rate: Annotated[
+        str | None, typer.Option(metavar="RATE", help="Bytes per second at most, such as 500k or 2.5M.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
 ) -> None:
@@ -40,13 +46,31 @@ def command(
 
     With --include, --exclude, --files-from or --where only a part is pulled, and no file of DEST is removed.
     """
-    selection = Selection(tuple(include or ()), tuple(exclude or ()), _listed(files_from), where)
-    with reporter(quiet) as progress:
-        result = pull(reference, dest, selection=selection, jobs=jobs, progress=progress)
+    selection = selection_of(include, exclude, files_from, where)
+    rate = None if limit_rate is None else parse_rate(limit_rate)
+    with reporter(quiet) as progress, saying_how_to_go_on():
+        result = pull(reference, dest, selection=selection, jobs=jobs, rate_limit=rate, progress=progress)
     if as_json:
         print(json.dumps(result.to_json()))
     elif not quiet:
         print(summary(result, dest), file=sys.stderr)
+
+
+@contextmanager
+def saying_how_to_go_on() -> Iterator[None]:
+    """After Ctrl-C, say so: Typer ends with exit code 130 and no word."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("lading: interrupted; what was fetched is kept: run the same command to go on", file=sys.stderr)
+        raise
+
+
+def selection_of(
+    include: list[str] | None, exclude: list[str] | None, files_from: str | None, where: str | None
+) -> Selection:
+    """The selection that options ask for. Raises UsageError."""
+    return Selection(tuple(include or ()), tuple(exclude or ()), _listed(files_from), where)
 
 
 def _listed(files_from: str | None) -> tuple[str, ...] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +18,9 @@ from lading.settings import Settings
 RENEW_SHARE = 0.25
 """A token is renewed when less than this share of its lifetime is left."""
 
+SKEW_S = 5.0
+"""Clocks that differ by less count as the same: a Date header has whole seconds, and the answer takes its time."""
+
 ATTEMPTS = 4
 BACKOFF_S = 0.5
 
@@ -25,6 +29,7 @@ BACKOFF_S = 0.5
 class Grant:
     """What the issuer granted: a token for one release, valid until `expires_at` (seconds since the epoch).
 
+    `renew_at` is by this machine's monotonic clock: a clock that is wrong, or that jumps, changes nothing.
     `objects` maps each key to what the issuer knows of it.
     """
 
@@ -32,8 +37,8 @@ class Grant:
     dataset: str
     version: str
     gateway: str
-    issued_at: float
     expires_at: float
+    renew_at: float
     objects: dict[str, dict[str, Any]] = field(repr=False)
 
 
@@ -47,8 +52,7 @@ class Access:
 
         Raises UsageError without settings, AccessError, NotFoundError, TransferError."""
         self._session = session
-        self._url = settings.require("issuer_url") + "/v1/tokens"
-        self._api_key = settings.require("api_key")
+        self._settings = settings
         self._gateway = settings.gateway_url
         self._lock = threading.Lock()
         self._body: dict[str, Any] = {"dataset": dataset, "version": version}
@@ -61,8 +65,7 @@ class Access:
     def token(self) -> str:
         """A token with enough life left for a request to start."""
         with self._lock:
-            lifetime = self.grant.expires_at - self.grant.issued_at
-            if time.time() > self.grant.expires_at - RENEW_SHARE * lifetime:
+            if time.monotonic() > self.grant.renew_at:
                 self.grant = self._ask()
             return self.grant.token
 
@@ -78,45 +81,71 @@ class Access:
         return f"{self._gateway or self.grant.gateway}/d/{quote(key, safe='/')}"
 
     def _ask(self) -> Grant:
-        asked_at = time.time()
+        asked_at = time.monotonic()
         what = f"asking for access to {self._body['dataset']}@{self._body['version']}"
-        response = self._post(what)
-        if response.status_code != 200:
-            raise error_of(response, what)
+        response = ask(self._session, self._settings, "POST", "/v1/tokens", what, self._body)
         try:
             document = response.json()
+            expires_at = _seconds(document["expires_at"])
+            lifetime = max(0.0, expires_at - _server_time(response))
             return Grant(
                 token=document["token"],
                 dataset=document["dataset"],
                 version=document["version"],
                 gateway=document["gateway"].rstrip("/"),
-                issued_at=asked_at,
-                expires_at=_seconds(document["expires_at"]),
+                expires_at=expires_at,
+                renew_at=asked_at + (1 - RENEW_SHARE) * lifetime,
                 objects={entry["key"]: entry for entry in document["files"]},
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise TransferError(
-                f"the issuer at {self._url} answered in an unknown form", "check LADING_ISSUER_URL"
+                f"the issuer at {self._settings.issuer_url} answered in an unknown form", "check LADING_ISSUER_URL"
             ) from error
 
-    def _post(self, what: str) -> requests.Response:
-        """Post with retries. Asking twice does no harm: it makes one more short-lived token."""
-        headers = {"Authorization": f"Bearer {self._api_key}"}
-        for attempt in range(ATTEMPTS):
-            try:
-                response = self._session.post(self._url, json=self._body, headers=headers, timeout=TIMEOUT)
-                if response.status_code not in (429, 500, 502, 503, 504) or attempt == ATTEMPTS - 1:
-                    return response
-            except requests.exceptions.InvalidHeader:
-                raise AccessError("the API key has characters that no key has", "check LADING_API_KEY") from None
-            except requests.RequestException as error:
-                if attempt == ATTEMPTS - 1:
-                    raise TransferError(
-                        f"{what}: the issuer at {self._url} cannot be reached",
-                        "check LADING_ISSUER_URL and the network",
-                    ) from error
-            time.sleep(BACKOFF_S * 2**attempt)
-        raise AssertionError("unreachable")
+
+def ask(
+    session: requests.Session,
+    settings: Settings,
+    method: str,
+    path: str,
+    what: str,
+    body: dict[str, Any] | None = None,
+) -> requests.Response:
+    """A successful answer of the issuer, after retries. `what` is what is asked for, for messages.
+
+    Asking twice does no harm: at most it makes one more short-lived token. Raises UsageError, AccessError,
+    NotFoundError, TransferError.
+    """
+    issuer = settings.require("issuer_url")
+    url = issuer + path
+    headers = {"Authorization": f"Bearer {settings.require('api_key')}"}
+    for attempt in range(ATTEMPTS):
+        try:
+            response = session.request(method, url, json=body, headers=headers, timeout=TIMEOUT)
+            if response.status_code == 200:
+                return response
+            if response.status_code not in (429, 500, 502, 503, 504) or attempt == ATTEMPTS - 1:
+                raise error_of(response, what)
+        except requests.exceptions.InvalidHeader:
+            raise AccessError("the API key has characters that no key has", "check LADING_API_KEY") from None
+        except requests.RequestException as error:
+            if attempt == ATTEMPTS - 1:
+                raise TransferError(
+                    f"{what}: the issuer at {url} cannot be reached",
+                    "check LADING_ISSUER_URL and the network",
+                ) from error
+        time.sleep(BACKOFF_S * 2**attempt)
+    raise AssertionError("unreachable")
+
+
+def _server_time(response: requests.Response) -> float:
+    """The server's clock when it answered, seconds since the epoch; this machine's where the two agree."""
+    here = time.time()
+    try:
+        there = parsedate_to_datetime(response.headers["Date"]).timestamp()
+    except (KeyError, ValueError, TypeError):
+        return here
+    return here if abs(here - there) < SKEW_S else there
 
 
 def _seconds(moment: str | float) -> float:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import queue
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from lading.client.assembly import Assemblies
 from lading.client.destination import Destination
@@ -19,9 +20,16 @@ from lading.shard import MAX_FRAME_BYTES
 PIECE_ATTEMPTS = 3
 """How often a chunk that came with wrong bytes is fetched."""
 
+POLL_S = 0.2
+"""How often a waiting thread looks whether it is to stop; it keeps Ctrl-C alive, too."""
+
+GRACE_S = 1.0
+"""How long threads have to end after a failure or Ctrl-C. They are daemons: one that hangs does not keep the process,
+and it checks before it writes whether it was stopped."""
+
 
 class Fetcher:
-    """Fetches ranges by `jobs` threads; the first failure stops them all."""
+    """Fetches ranges by `jobs` threads; the first failure stops them all, and `abort` ends their connections."""
 
     def __init__(
         self,
@@ -32,6 +40,7 @@ class Fetcher:
         progress: Progress,
         stop: threading.Event,
         jobs: int,
+        abort: Callable[[], None] = lambda: None,
     ) -> None:
         self._transfer = transfer
         self._shards = shards
@@ -40,32 +49,72 @@ class Fetcher:
         self._progress = progress
         self._stop = stop
         self._jobs = jobs
+        self._abort = abort
         self._decompress = FrameDecompressor()
+        self._failures: list[BaseException] = []
+        self._queue: queue.Queue[Range | None] = queue.Queue(jobs)
 
     def run(self, ranges: Iterable[Range]) -> None:
         """Fetch everything. Raises what the first thread that failed raised."""
-        pending: set[Future[None]] = set()
-        with ThreadPoolExecutor(self._jobs, thread_name_prefix="pull") as pool:
+        threads: list[threading.Thread] = []
+        try:
+            for item in ranges:
+                if len(threads) < self._jobs:
+                    threads.append(threading.Thread(target=self._work, name=f"pull-{len(threads)}", daemon=True))
+                    threads[-1].start()
+                self._put(item)
+            for _ in threads:
+                self._put(None)
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(POLL_S)
+                    self._raise_failure()
+            self._raise_failure()
+        except BaseException:
+            self._stop.set()
+            self._abort()
+            deadline = time.monotonic() + GRACE_S
+            for thread in threads:
+                thread.join(max(0.0, deadline - time.monotonic()))
+            raise
+
+    def _put(self, item: Range | None) -> None:
+        while True:
+            self._raise_failure()
             try:
-                for item in ranges:
-                    pending.add(pool.submit(self._fetch, item))
-                    while len(pending) >= 2 * self._jobs:
-                        pending = _collect(pending)
-                while pending:
-                    pending = _collect(pending)
-            except BaseException:
-                self._stop.set()
-                for future in pending:
-                    future.cancel()
-                raise
+                self._queue.put(item, timeout=POLL_S)
+                return
+            except queue.Full:
+                continue
+
+    def _raise_failure(self) -> None:
+        if self._failures:
+            raise self._failures[0]
+
+    def _work(self) -> None:
+        """What each thread does until there is no more."""
+        try:
+            while not self._stop.is_set():
+                try:
+                    item = self._queue.get(timeout=POLL_S)
+                except queue.Empty:
+                    continue
+                if item is None:
+                    return
+                self._fetch(item)
+        except Stopped:
+            pass
+        except BaseException as error:
+            self._failures.append(error)
+            self._stop.set()
 
     def _fetch(self, item: Range) -> None:
         stored = self._shards[item.shard]
         frames = self._transfer.pieces(stored, [(frame.offset, frame.length) for frame in item.frames])
         for frame, data in zip(item.frames, frames, strict=True):
-            if self._stop.is_set():
-                raise Stopped
             for chunk, raw in self._open(stored, frame, data):
+                if self._stop.is_set():
+                    raise Stopped
                 for target in chunk.targets:
                     path = target.entry.path
                     if path in self._assemblies:
@@ -75,7 +124,7 @@ class Fetcher:
                         self._destination.write(target.entry, raw)
                     self._progress.made(len(raw))
 
-    def _open(self, stored: StoredObject, frame: Frame, data: bytes) -> Iterator[tuple[Chunk, memoryview]]:
+    def _open(self, stored: StoredObject, frame: Frame, data: bytes | bytearray) -> Iterator[tuple[Chunk, memoryview]]:
         """The verified chunks of a frame; it is fetched again if its bytes are wrong."""
         for attempt in range(1, PIECE_ATTEMPTS + 1):
             try:
@@ -93,12 +142,3 @@ class Fetcher:
             else:
                 yield from zip(frame.chunks, views, strict=True)
                 return
-
-
-def _collect(pending: set[Future[None]]) -> set[Future[None]]:
-    """Wait until something is done, and raise what failed."""
-    # A short time-out keeps Ctrl-C alive on systems whose waits cannot be interrupted.
-    done, rest = wait(pending, timeout=1.0, return_when=FIRST_COMPLETED)
-    for future in done:
-        future.result()
-    return rest

@@ -15,6 +15,10 @@ RANGE_BYTES = 8 * 1024 * 1024
 """Size at which a ranged request ends, so that all threads have something to do."""
 
 
+RANGE_CHUNKS = 1024
+"""Number of chunks at which a ranged request ends: what is known of each takes memory, too."""
+
+
 class Entry(NamedTuple):
     """A wanted file: sizes in bytes, mtime in seconds, `partial` is the name of its half-made file."""
 
@@ -76,15 +80,18 @@ def frames(tables: Tables) -> Iterator[tuple[str, Frame]]:
 def ranges(frames: Iterable[tuple[str, Frame]]) -> Iterator[Range]:
     """Group frames that lie near each other into requests of about RANGE_BYTES."""
     current: Range | None = None
+    chunks = 0
     for shard, frame in frames:
         if current is not None:
             first, last = current.frames[0], current.frames[-1]
             end = last.offset + last.length
             near = shard == current.shard and frame.offset - end <= GAP_BYTES
-            if near and frame.offset + frame.length - first.offset <= RANGE_BYTES:
+            if near and frame.offset + frame.length - first.offset <= RANGE_BYTES and chunks < RANGE_CHUNKS:
                 current.frames.append(frame)
+                chunks += len(frame.chunks)
                 continue
             yield current
         current = Range(shard, [frame])
+        chunks = len(frame.chunks)
     if current is not None:
         yield current

@@ -110,6 +110,7 @@ def pull(
             trust = TrustStore(settings.trust_store, progress.note)
             _check_dataset(state, dataset)
             release = open_release(access, transfer, trust, state.indexes)
+            state.begin()
             puller = _Puller(state, release, selection, transfer, jobs, progress, stop, session.abort)
             work, removed = puller.run()
         finally:

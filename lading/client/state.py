@@ -4,6 +4,7 @@ journal.ndjson     what was done since installed.parquet was written, one line e
 installed.parquet  every file that Lading wrote: path, size, mtime_ns, sha256
 partial/           files that are not complete; their names follow from path and content
 index/             manifests and indexes of the releases that the files come from
+unfinished         is there from the beginning of a pull to its end
 release.json       the release that was pulled last, and whether all of it was (`complete`)
 """
 
@@ -45,6 +46,7 @@ class State:
         self._journal = self.root / "journal.ndjson"
         self._installed = self.root / "installed.parquet"
         self._release = self.root / "release.json"
+        self._unfinished = self.root / "unfinished"
         self._lock = FileLock(self.root / "lock")
         self._mutex = threading.Lock()
         self._descriptor = -1
@@ -63,9 +65,10 @@ class State:
 
     def close(self) -> None:
         """Let go of the journal and the lock."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        with self._mutex:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
         self._lock.release()
 
     def load(self, tables: Tables) -> None:
@@ -120,6 +123,7 @@ class State:
         self.load(tables)
         tables.save("SELECT * FROM installed ORDER BY path", self._installed)
         write_atomically(self._release, json.dumps(release, sort_keys=True).encode() + b"\n")
+        self._unfinished.unlink(missing_ok=True)
         os.close(self._descriptor)
         self._descriptor = -1
         if partial:
@@ -133,6 +137,15 @@ class State:
         for index in self.indexes.iterdir():
             if index.name != release["manifest_sha256"]:
                 shutil.rmtree(index, ignore_errors=True)
+
+    @property
+    def finished(self) -> bool:
+        """Whether no pull was interrupted since the last one that came to its end."""
+        return not self._unfinished.exists()
+
+    def begin(self) -> None:
+        """A pull begins to change the folder."""
+        self._unfinished.touch()
 
     def release(self) -> dict[str, Any] | None:
         """The release that was pulled last, None before the first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -12,11 +13,19 @@ import requests
 import urllib3
 
 from lading.client.access import Access
+from lading.client.pace import RateLimit, Slots, StallWatch
 from lading.errors import IntegrityError, LadingError, TransferError
 from lading.http import TIMEOUT, error_of, problem
 
 MAX_ATTEMPTS = 6
-"""Failures in a row, without a byte of progress between them, after which a transfer gives up."""
+"""Failures in a row, without progress between them, after which a transfer gives up."""
+
+PROGRESS_BYTES = 64 * 1024
+"""As many bytes, or the rest of a piece, are progress. Fewer are not: a server that sends a byte and breaks off would
+keep a transfer busy for ever."""
+
+BLOCK_BYTES = 256 * 1024
+"""Most bytes that are read at once."""
 
 BACKOFF_BASE_S = 0.25
 BACKOFF_MAX_S = 15.0
@@ -24,6 +33,7 @@ RETRY_AFTER_MAX_S = 120.0
 """Longer waits that a server asks for are an error: the user shall know, not sit there."""
 
 RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+BUSY_STATUS = frozenset({429, 503})
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
@@ -44,7 +54,8 @@ class Stopped(Exception):  # noqa: N818 - a signal between threads, not an error
 class Transfer:
     """Reads ranges of objects through the gateway. Thread-safe.
 
-    `on_bytes` is called with the number of bytes of each block that came over the wire.
+    `on_bytes` is called with the number of bytes of each block that came over the wire. At most `jobs` requests run at
+    once, fewer while the gateway says that it is busy; a wait that it asks for holds for all threads.
     """
 
     def __init__(
@@ -53,72 +64,112 @@ class Transfer:
         access: Access,
         on_bytes: Callable[[int], None] = lambda count: None,
         stop: threading.Event | None = None,
+        *,
+        jobs: int = 16,
+        rate_limit: RateLimit | None = None,
     ) -> None:
         self._session = session
         self._access = access
         self._on_bytes = on_bytes
         self._stop = stop or threading.Event()
+        self._rate_limit = rate_limit
+        self._slots = Slots(jobs)
+        self._busy_until = float("-inf")
 
     def whole(self, key: str, limit: int) -> bytes:
         """A whole small object of at most `limit` bytes. Raises NotFoundError, AccessError, TransferError."""
         for attempt in _Attempts(self._stop, key):
             try:
                 with self._get(key, {}) as response:
-                    data = response.raw.read(limit + 1)
+                    promised = int(response.headers.get("Content-Length") or limit + 1)
+                    data = bytearray()
+                    for block in self._blocks(response, min(promised, limit + 1)):
+                        data += block
                     if len(data) > limit:
                         raise IntegrityError(f"{key} is larger than {limit} bytes", "tell its publisher")
-                    if len(data) != int(response.headers.get("Content-Length", len(data))):
+                    if "Content-Length" in response.headers and len(data) != promised:
                         raise _BrokenOff("the answer ended early")
-                    self._on_bytes(len(data))
                     return bytes(data)
             except _FAILURES as error:
-                attempt.failed(error)
+                attempt.failed(error, self._note_busy(error))
         raise AssertionError("unreachable")
 
-    def pieces(self, stored: StoredObject, pieces: list[tuple[int, int]]) -> Iterator[bytes]:
+    def pieces(self, stored: StoredObject, pieces: list[tuple[int, int]]) -> Iterator[bytes | bytearray]:
         """Yield the (offset, length) pieces of an object in order, by one request from the first to the last.
 
-        Gaps between pieces are read and thrown away. When the transfer breaks off, it goes on at the piece that is
+        Gaps between pieces are read and thrown away. When the transfer breaks off, it goes on at the byte that is
         missing. Raises IntegrityError if the object is another one now.
         """
         done = 0
+        piece = bytearray()
+        last = pieces[-1][0] + pieces[-1][1] - 1
         for attempt in _Attempts(self._stop, stored.key):
+            if not self._slots.take(self._stop):
+                raise Stopped
+            well = False
             try:
-                for piece in self._read_pieces(stored, pieces[done:]):
-                    yield piece
-                    done += 1
-                    attempt.progressed()
+                first = position = pieces[done][0] + len(piece)
+                with self._get(stored.key, {"Range": f"bytes={first}-{last}"}) as response:
+                    _check_range(response, stored, first, last)
+                    while done < len(pieces):
+                        offset, length = pieces[done]
+                        for block in self._blocks(response, offset - position):
+                            position += len(block)
+                        if position < offset:
+                            raise _BrokenOff("the answer ended early")
+                        for block in self._blocks(response, length - len(piece)):
+                            piece += block
+                            attempt.progressed(len(block))
+                        if len(piece) < length:
+                            raise _BrokenOff("the answer ended early")
+                        position = offset + length
+                        done += 1
+                        attempt.progressed(PROGRESS_BYTES)
+                        complete, piece = piece, bytearray()
+                        yield complete
+                well = True
                 return
             except _FAILURES as error:
-                attempt.failed(error)
+                failure = error
+            finally:
+                self._slots.give_back(well=well)
+            attempt.failed(failure, self._note_busy(failure))
 
-    def _read_pieces(self, stored: StoredObject, pieces: list[tuple[int, int]]) -> Iterator[bytes]:
-        first = pieces[0][0]
-        last = pieces[-1][0] + pieces[-1][1] - 1
-        with self._get(stored.key, {"Range": f"bytes={first}-{last}"}) as response:
-            _check_range(response, stored, first, last)
-            position = first
-            for offset, length in pieces:
-                self._read(response, offset - position)
-                yield self._read(response, length)
-                position = offset + length
-
-    def _read(self, response: requests.Response, length: int) -> bytes:
-        """Exactly `length` bytes of a body."""
-        blocks = bytearray()
-        while len(blocks) < length:
+    def _blocks(self, response: requests.Response, wanted: int) -> Iterator[bytes]:
+        """Blocks of a body as they come, `wanted` bytes in all or fewer if it ends."""
+        watch = StallWatch()
+        most = self._rate_limit.block if self._rate_limit else BLOCK_BYTES
+        while wanted > 0:
             if self._stop.is_set():
                 raise Stopped
-            block = response.raw.read(min(length - len(blocks), 256 * 1024))
+            began = time.monotonic()
+            block = response.raw.read1(min(wanted, most))
             if not block:
-                raise _BrokenOff("the answer ended early")
-            blocks += block
+                return
+            stalled = watch.stalled(time.monotonic() - began, len(block))
+            wanted -= len(block)
             self._on_bytes(len(block))
-        return bytes(blocks)
+            yield block
+            if stalled:
+                raise _BrokenOff("it hardly moved")
+            if self._rate_limit and self._stop.wait(self._rate_limit.delay(len(block))):
+                raise Stopped
+
+    def _note_busy(self, error: Exception) -> float | None:
+        """The wait that a busy server asked for, in seconds; it holds for every thread."""
+        if not isinstance(error, _Retriable):
+            return None
+        if error.busy:
+            self._slots.shrink()
+        if error.wait is not None and error.wait <= RETRY_AFTER_MAX_S:
+            self._busy_until = max(self._busy_until, time.monotonic() + error.wait)
+        return error.wait
 
     def _get(self, key: str, headers: dict[str, str]) -> requests.Response:
         """A successful answer with its body unread. Renews the token once if the gateway calls it expired."""
         for renewed in (False, True):
+            if self._stop.wait(max(0.0, self._busy_until - time.monotonic())):
+                raise Stopped
             token = self._access.token()
             response = self._session.get(
                 self._access.url(key),
@@ -138,7 +189,7 @@ class Transfer:
                     continue
                 error = error_of(response, f"fetching {key}")
                 if response.status_code in RETRIED_STATUS:
-                    raise _Retriable(error, _retry_after(response))
+                    raise _Retriable(error, _retry_after(response), busy=response.status_code in BUSY_STATUS)
                 raise error
         raise AssertionError("unreachable")
 
@@ -148,12 +199,13 @@ class _BrokenOff(Exception):  # noqa: N818 - never leaves this module
 
 
 class _Retriable(Exception):  # noqa: N818 - never leaves this module
-    """An answer that may be different next time, and how long the server asks to wait, in seconds."""
+    """An answer that may be different next time; `wait` is how long the server asks to wait, in seconds."""
 
-    def __init__(self, error: LadingError, wait: float | None) -> None:
+    def __init__(self, error: LadingError, wait: float | None, *, busy: bool) -> None:
         super().__init__(str(error))
         self.error = error
         self.wait = wait
+        self.busy = busy
 
 
 _FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, _BrokenOff, _Retriable)
@@ -166,6 +218,7 @@ class _Attempts:
         self._stop = stop
         self._what = what
         self._failures = 0
+        self._progress = 0
 
     def __iter__(self) -> Iterator[_Attempts]:
         while True:
@@ -173,12 +226,18 @@ class _Attempts:
                 raise Stopped
             yield self
 
-    def progressed(self) -> None:
-        self._failures = 0
+    def progressed(self, count: int) -> None:
+        """`count` bytes came that stay."""
+        self._progress += count
+        if self._progress >= PROGRESS_BYTES:
+            self._progress = 0
+            self._failures = 0
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, error: Exception, wait: float | None) -> None:
+        """Wait for the next attempt, `wait` seconds if the server asked for that. Raises when there is none."""
+        if self._stop.is_set():
+            raise Stopped
         self._failures += 1
-        wait = error.wait if isinstance(error, _Retriable) else None
         if self._failures >= MAX_ATTEMPTS or (wait or 0) > RETRY_AFTER_MAX_S:
             if isinstance(error, _Retriable):
                 raise error.error from error
