@@ -1,0 +1,321 @@
+"""Run the gateway on plain workerd, without Cloudflare and without wrangler's development server.
+
+Its request events go from its output to gzipped NDJSON objects in the log bucket. A batch is a file in the spool first
+and an object afterwards: a store that cannot be reached for a while costs disk, not events. Names are those that the
+Worker's queue consumer gives, so that analytics loads both alike.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import requests
+
+from lading.client.state import write_atomically
+from lading.errors import LadingError, UsageError
+from lading.http import session as http_session
+
+WORKER = Path(__file__).resolve().parents[2] / "gateway_worker"
+CONFIG = WORKER / "selfhost" / "config.capnp"
+BUNDLE = WORKER / "dist" / "selfhost" / "index.js"
+
+READY_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 10.0
+POLL_S = 0.1
+EVENTS_EVERY_S = 5.0
+TRIM_EVERY_S = 30.0
+
+EVENT_PREFIX = '{"v":1,"type":"request"'
+"""How a line of an event begins; other lines are messages for the operator."""
+
+SUFFIX = ".ndjson.gz"
+
+PASSED_SETTINGS = (
+    "TOKEN_ISSUER",
+    "TOKEN_AUDIENCE",
+    "TOKEN_MAX_LIFETIME_S",
+    "LIMIT_USER_REQUESTS_PER_MINUTE",
+    "LIMIT_TOKEN_REQUESTS_PER_MINUTE",
+    "LIMIT_USER_BYTES_PER_DAY",
+    "LIMITER_FAIL",
+    "LOG_IP",
+    "LOG_IP_HASH_KEY",
+    "ORIGIN_ANSWER_TIMEOUT_S",
+    "ORIGIN_SLICE_TIMEOUT_S",
+)
+"""The Worker's settings that are taken from the environment as they are (gateway_worker/README.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelfHostConfig:
+    """What a self-hosted gateway needs.
+
+    home            folder for state, slices, spooled events and the log
+    host, port      address to listen on
+    s3              S3_ENDPOINT, S3_BUCKET, S3_REGION, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY
+    keyring         JWK Set with the issuer's public keys, as JSON
+    client_ip       'socket', or 'x-real-ip' behind a proxy that sets it
+    cache_bytes     size that the slices are kept below
+    """
+
+    home: Path
+    host: str
+    port: int
+    s3: Mapping[str, str]
+    keyring: str
+    client_ip: str
+    cache_bytes: int
+
+    @property
+    def url(self) -> str:
+        """Base URL of the gateway."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def slices(self) -> Path:
+        """Folder of the cached slices: any file may be deleted at any time."""
+        return self.home / "slices"
+
+
+def build() -> None:
+    """Make the Worker's script unless it is newer than all sources. Raises UsageError where the tools are missing."""
+    npm_modules = WORKER / "node_modules"
+    if not npm_modules.exists():
+        raise UsageError(
+            f"the Worker's tools are not installed in {WORKER}", "run 'make setup' in a checkout of Lading"
+        )
+    newest = max(path.stat().st_mtime for path in (WORKER / "src").rglob("*.ts"))
+    if BUNDLE.exists() and BUNDLE.stat().st_mtime > newest:
+        return
+    done = subprocess.run(
+        ["npm", "run", "--silent", "build:selfhost"],
+        cwd=WORKER,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise LadingError(
+            f"the gateway cannot be built:\n{done.stdout}{done.stderr}", f"run 'npm run build:selfhost' in {WORKER}"
+        )
+
+
+class SelfHostedGateway:
+    """The running gateway; used as a context manager. It ends with this process, however that ends."""
+
+    def __init__(
+        self, config: SelfHostConfig, spool: EventSpool, note: Callable[[str], None] = lambda message: None
+    ) -> None:
+        self._config = config
+        self._spool = spool
+        self._note = note
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start workerd and return when it answers. Raises LadingError with its message if it does not."""
+        config = self._config
+        state = config.home / "state"
+        for folder in (state, config.slices):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        workerd = WORKER / "node_modules" / ".bin" / "workerd"
+        command = [
+            *(str(workerd), "serve", str(CONFIG)),
+            *("--socket-addr", f"http={config.host}:{config.port}"),
+            *("--directory-path", f"state={state}", "--directory-path", f"slices={config.slices}"),
+        ]
+        with (config.home / "gateway.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "lading.stack.guard", *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=self._environment(),
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+            )
+        self._reader = threading.Thread(target=self._read_output, daemon=True)
+        self._reader.start()
+        self._wait_ready()
+        self._note(f"the gateway is ready at {config.url}")
+
+    def watch(self) -> None:
+        """Store events and keep the cache small until the gateway ends. Raises LadingError when it does."""
+        next_events = next_trim = time.monotonic()
+        while True:
+            self._check()
+            now = time.monotonic()
+            if now >= next_events:
+                self._flush()
+                next_events = now + EVENTS_EVERY_S
+            if now >= next_trim:
+                trim(self._config.slices, self._config.cache_bytes)
+                next_trim = now + TRIM_EVERY_S
+            time.sleep(POLL_S)
+
+    def stop(self) -> None:
+        """End workerd and store the last events."""
+        if self._process is None:
+            return
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._reader is not None:
+            self._reader.join(STOP_TIMEOUT_S)
+        self._process = None
+        self._flush()
+
+    def _flush(self) -> None:
+        try:
+            self._spool.flush()
+        except LadingError as error:
+            self._note(f"events wait in {self._config.home / 'events'}: {error}")
+
+    def _environment(self) -> dict[str, str]:
+        config = self._config
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        passed = {name: os.environ[name] for name in PASSED_SETTINGS if os.environ.get(name)}
+        worker = {**config.s3, **passed, "TOKEN_KEYRING": config.keyring, "CLIENT_IP_SOURCE": config.client_ip}
+        return {**os.environ, "PATH": path, **worker}
+
+    def _read_output(self) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith(EVENT_PREFIX):
+                self._spool.add(line.rstrip("\n"))
+            else:
+                self._note(line.rstrip("\n"))
+
+    def _wait_ready(self) -> None:
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        with http_session() as session:
+            while True:
+                self._check()
+                try:
+                    answer = session.get(f"{self._config.url}/healthz", timeout=5)
+                    if answer.status_code == 200:
+                        return
+                    raise LadingError(f"the gateway is misconfigured: {answer.text.strip()}", "correct that setting")
+                except requests.RequestException:
+                    pass
+                if time.monotonic() > deadline:
+                    raise LadingError(
+                        f"the gateway did not get ready in {READY_TIMEOUT_S:.0f} seconds",
+                        f"look at {self._config.home / 'gateway.log'}",
+                    )
+                time.sleep(POLL_S)
+
+    def _check(self) -> None:
+        if self._process is None or self._process.poll() is None:
+            return
+        log = self._config.home / "gateway.log"
+        tail = log.read_text(errors="replace").splitlines()[-3:]
+        raise LadingError(
+            f"the gateway ended with exit code {self._process.returncode}: {' '.join(tail)}", f"look at {log}"
+        )
+
+
+def trim(folder: Path, max_bytes: int) -> int:
+    """Delete the oldest files below `folder` until the rest has at most `max_bytes`; returns the bytes deleted."""
+    files = []
+    for path in folder.rglob("*"):
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            continue
+        if path.is_file():
+            files.append((status.st_mtime, status.st_size, path))
+    excess = sum(size for _, size, _ in files) - max_bytes
+    deleted = 0
+    for _, size, path in sorted(files):
+        if deleted >= excess:
+            break
+        path.unlink(missing_ok=True)
+        deleted += size
+    return deleted
+
+
+class EventSpool:
+    """Collects event lines, and hands them on in batches."""
+
+    def __init__(self, folder: Path, put: Callable[[str, bytes], None] | None) -> None:
+        """`folder` holds batches until `put(key, data)` has stored them; without `put` they stay there."""
+        self._folder = folder
+        self._put = put
+        self._lines: list[str] = []
+        self._lock = threading.Lock()
+
+    def add(self, line: str) -> None:
+        """Take one event, a line without its end."""
+        with self._lock:
+            self._lines.append(line)
+
+    def flush(self) -> None:
+        """Write what was collected to the spool, then store the spool. Raises what `put` raises: nothing is lost."""
+        with self._lock:
+            lines, self._lines = self._lines, []
+        for key, data in batches(lines):
+            path = self._folder / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, data)
+        if self._put is None:
+            return
+        for path in sorted(self._folder.rglob(f"*{SUFFIX}")):
+            self._put(path.relative_to(self._folder).as_posix(), path.read_bytes())
+            path.unlink()
+
+
+def batches(lines: Iterable[str]) -> list[tuple[str, bytes]]:
+    """One object (key, bytes) for each hour that events fall into. The name is a digest of the content: storing it
+    twice changes nothing."""
+    by_hour: dict[str, list[str]] = defaultdict(list)
+    for line in lines:
+        by_hour[_partition(line)].append(line + "\n")
+    made = []
+    for partition, members in by_hour.items():
+        text = "".join(members).encode()
+        name = hashlib.sha256(text).hexdigest()[:32]
+        made.append((f"logs/gateway/{partition}/{name}{SUFFIX}", gzip.compress(text, mtime=0)))
+    return made
+
+
+def _partition(line: str) -> str:
+    try:
+        time = datetime.fromisoformat(json.loads(line)["ts"]).astimezone(UTC)
+    except (ValueError, KeyError, TypeError):
+        time = datetime.now(UTC)
+    return time.strftime("dt=%Y-%m-%d/hh=%H")
