@@ -15,7 +15,8 @@ export function plainSource(stream: ReadableStream<Uint8Array>): SliceSource {
 
 /**
  * A stream that is stored while it is sent. `tee()` would keep in memory what the slower side has not taken yet, a whole
- * slice for each transfer; here both sides wait for each other. A store that fails does not disturb the client.
+ * slice for each transfer; here both sides wait for each other. A store that fails does not disturb the client. A client that leaves does not end
+ * the storing: it may come back for the rest, and some caches keep what an aborted `put` had got as if it were complete.
  *
  * @param store takes the stream of the bytes, and stores all or nothing
  */
@@ -30,38 +31,42 @@ export function storedSource(
       const stored = store(copy.readable).catch(() => undefined);
       const [client, cache] = [sink.getWriter(), copy.writable.getWriter()];
       try {
-        await copyToBoth(stream, client, cache);
+        const lost = await copyToBoth(stream, client, cache);
         await cache.close().catch(() => undefined);
+        await stored;
+        if (lost !== null) throw lost.reason;
       } catch (error) {
         await cache.abort(error).catch(() => undefined);
         throw error;
       } finally {
         client.releaseLock();
       }
-      await stored;
     },
     cancel: () => stream.cancel(),
   };
 }
 
+/** Copies until the stream ends or nobody takes it any more. Returns why the client was lost, null if it was not. */
 async function copyToBoth(
   stream: ReadableStream<Uint8Array>,
   client: WritableStreamDefaultWriter<Uint8Array>,
   cache: WritableStreamDefaultWriter<Uint8Array>,
-): Promise<void> {
+): Promise<{ reason: unknown } | null> {
   const reader = stream.getReader({ mode: "byob" });
   let buffer = new ArrayBuffer(COPY_BYTES);
   let isStoring = true;
+  let lost: { reason: unknown } | null = null;
   try {
     for (;;) {
       const { value, done } = await reader.readAtLeast(COPY_BYTES, new Uint8Array(buffer, 0, COPY_BYTES));
       if (value !== undefined && value.length > 0) {
         const storing = isStoring ? cache.write(value).catch(() => (isStoring = false)) : null;
-        await client.write(value);
+        if (lost === null) await client.write(value).catch((reason: unknown) => (lost = { reason }));
         await storing;
+        if (lost !== null && !isStoring) throw (lost as { reason: unknown }).reason;
         buffer = value.buffer as ArrayBuffer;
       }
-      if (done) return;
+      if (done) return lost;
     }
   } catch (error) {
     await reader.cancel(error).catch(() => undefined);
