@@ -114,6 +114,7 @@ def _look(dest: Path, entry: _Entry, stop: threading.Event) -> tuple[_Entry, str
     place = dest / path
     try:
         if kind == "symlink":
+            place.lstat()
             return entry, None if place.is_symlink() and str(place.readlink()) == target else "changed"
         if kind == "dir":
             return entry, None if place.is_dir() else "missing"
