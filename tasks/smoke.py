@@ -7,6 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +53,7 @@ def smoke_release(
 
     `expiry_ttl` asks for a token of that lifetime in seconds and waits until it has expired; None leaves this out.
     """
-    with http_session() as session:
+    with http_session() as session, _as_failure(dataset, version):
         access = Access(session, settings, dataset, version)
         short = Access(session, settings, dataset, version, ttl=expiry_ttl) if expiry_ttl else None
         smoke = _Smoke(session, access)
@@ -69,6 +70,18 @@ def smoke_release(
             tuple(checks),
         )
     return checks
+
+
+@contextmanager
+def _as_failure(dataset: str, version: str) -> Iterator[None]:
+    """A request that breaks is a failed smoke test, not a crash."""
+    try:
+        yield
+    except requests.RequestException as error:
+        raise SmokeFailedError(
+            f"the smoke test of {dataset}@{version} failed: a request broke off ({error})",
+            "the release is stored but not promoted; look at the gateway's log, and run it again",
+        ) from error
 
 
 class _Smoke:

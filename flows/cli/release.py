@@ -48,6 +48,7 @@ def command(
     checked = check_release(settings, **request)
     # Prefect would log a traceback for what is one line to the user; it reads this when it is imported.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     if dry_run:
         _dry_run(settings, checked, full=full, rehash=rehash, level=level, as_json=as_json)
         return
