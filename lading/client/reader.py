@@ -1,6 +1,6 @@
 """Reader: a release opened for reading single files, without a folder to pull it to.
 
-Index files are kept below LADING_HOME/cache, by the SHA-256 of their manifest; chunks are kept in memory, a bounded
+Index files are kept below LADING_HOME/cache, by the SHA-256 of their manifest; frames are kept in memory, a bounded
 number of bytes of them. Every chunk's hash is checked before its bytes are given out.
 """
 
@@ -22,7 +22,7 @@ from lading.client.plan import GAP_BYTES
 from lading.client.remote import RemoteRelease, open_release
 from lading.client.select import Selection, select
 from lading.client.smalltables import SmallTables
-from lading.client.transfer import Transfer
+from lading.client.transfer import StoredObject, Transfer
 from lading.client.trust import TrustStore
 from lading.errors import IntegrityError, NotFoundError
 from lading.frames import FrameDecompressor
@@ -33,7 +33,7 @@ from lading.settings import Settings
 from lading.shard import MAX_FRAME_BYTES
 
 CACHE_BYTES = 32 * 1024 * 1024
-"""Raw bytes of chunks that a release keeps in memory."""
+"""Raw bytes of frames that a release keeps in memory: small files that lie together are fetched together."""
 
 AHEAD_CHUNKS = 8
 """Most chunks that a file which is read from front to back asks for at once."""
@@ -85,7 +85,7 @@ class Reader:
         dataset, version = parse_reference(reference)
         self._session = http_session(AHEAD_CHUNKS)
         self._lock = threading.Lock()
-        self._cache: OrderedDict[bytes, bytes] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._cached_bytes = 0
         self._decompress = FrameDecompressor()
         try:
@@ -164,54 +164,70 @@ class Reader:
             raise IntegrityError(f"the index holds {start} bytes of {path!r}, not {info.size}", "tell the publisher")
         return RemoteFile(self, info, chunks)
 
-    def chunks(self, wanted: list[Place]) -> bytes:
-        """The first of some chunks of one file; the others are fetched along, where that is one request."""
-        with self._lock:
-            cached = self._cache.get(wanted[0].sha256)
-            if cached is not None:
-                self._cache.move_to_end(wanted[0].sha256)
-                return cached
+    def chunks(self, wanted: list[Place]) -> memoryview:
+        """The verified first of some chunks of one file; the others are fetched along, where that is one request."""
+        first = wanted[0]
+        for attempt in range(1, FRAME_ATTEMPTS + 1):
+            raw = self._cached(first)
+            if raw is None:
+                raw = self._fetch(wanted if attempt == 1 else wanted[:1])
+            data = memoryview(raw)[first.inner_offset : first.inner_offset + first.length]
+            if hashlib.sha256(data).digest() == first.sha256:
+                return data
+            self._forget(first)
+        raise IntegrityError(f"bytes of {self.name} do not match their SHA-256", "tell the publisher")
+
+    def _fetch(self, wanted: list[Place]) -> bytes:
+        """The raw frame of the first place; those of the others are kept for later."""
         run = [wanted[0]]
-        for chunk in wanted[1:]:
+        for place in wanted[1:]:
             end = run[-1].frame_offset + run[-1].frame_length
-            if chunk.shard != run[-1].shard or not 0 <= chunk.frame_offset - end <= GAP_BYTES:
+            if place.shard != run[-1].shard or not 0 <= place.frame_offset - end <= GAP_BYTES:
                 break
-            run.append(chunk)
+            if self._cached(place) is not None:
+                break
+            run.append(place)
         stored = self._shards.get(run[0].shard)
         if stored is None:
             raise IntegrityError("the index names a shard that the manifest lacks", "tell the publisher")
-        pieces = [(chunk.frame_offset, chunk.frame_length) for chunk in run]
-        for chunk, frame in zip(run, self._transfer.pieces(stored, pieces), strict=True):
-            self._keep(chunk.sha256, self._verified(chunk, frame))
-        with self._lock:
-            first = self._cache.get(wanted[0].sha256)
-        # A cache that is smaller than what was fetched along has lost the first one again.
-        return first if first is not None else self.chunks(wanted[:1])
+        pieces = [(place.frame_offset, place.frame_length) for place in run]
+        first = b""
+        for place, frame in zip(run, self._transfer.pieces(stored, pieces), strict=True):
+            raw = self._opened(stored, place, frame)
+            first = first or raw
+            self._keep(place, raw)
+        return first
 
-    def _verified(self, chunk: Place, frame: bytes | bytearray) -> bytes:
+    def _opened(self, stored: StoredObject, place: Place, frame: bytes | bytearray) -> bytes:
         for attempt in range(1, FRAME_ATTEMPTS + 1):
             try:
-                raw = memoryview(self._decompress(frame, MAX_FRAME_BYTES))
-                data = raw[chunk.inner_offset : chunk.inner_offset + chunk.length]
-                if hashlib.sha256(data).digest() == chunk.sha256:
-                    return bytes(data)
-                raise IntegrityError(f"bytes of {self.name} do not match their SHA-256", "tell the publisher")
+                return self._decompress(frame, MAX_FRAME_BYTES)
             except IntegrityError:
                 if attempt == FRAME_ATTEMPTS:
                     raise
-                stored = self._shards[chunk.shard]
-                (frame,) = self._transfer.pieces(stored, [(chunk.frame_offset, chunk.frame_length)])
+                (frame,) = self._transfer.pieces(stored, [(place.frame_offset, place.frame_length)])
         raise AssertionError("unreachable")
 
-    def _keep(self, digest: bytes, data: bytes) -> None:
+    def _cached(self, place: Place) -> bytes | None:
+        key = (place.shard, place.frame_offset)
         with self._lock:
-            if digest in self._cache:
-                return
-            self._cache[digest] = data
-            self._cached_bytes += len(data)
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
+        return None
+
+    def _keep(self, place: Place, raw: bytes) -> None:
+        with self._lock:
+            if self._cache.setdefault((place.shard, place.frame_offset), raw) is raw:
+                self._cached_bytes += len(raw)
             while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
                 _, dropped = self._cache.popitem(last=False)
                 self._cached_bytes -= len(dropped)
+
+    def _forget(self, place: Place) -> None:
+        with self._lock:
+            dropped = self._cache.pop((place.shard, place.frame_offset), b"")
+            self._cached_bytes -= len(dropped)
 
 
 class RemoteFile(io.RawIOBase):

@@ -234,3 +234,39 @@ class TestPython:
         connection.register_filesystem(fsspec.filesystem("lading"))
         rows = connection.execute("SELECT name FROM 'lading://commands@v1/train/b.csv' ORDER BY n").fetchall()
         assert rows == [("one",), ("two",)]
+
+    def test_small_files_that_lie_together_are_fetched_together(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from lading.client.transfer import Transfer
+
+        asked = []
+        original = Transfer.pieces
+        with lading.files("commands@v1") as files:
+            monkeypatch.setattr(
+                Transfer, "pieces", lambda self, *arguments: asked.append(1) or original(self, *arguments)
+            )
+            assert sum(len(files.read(info)) for info in files.include("*.txt", "*.csv") if info.type == "file") > 8000
+        assert len(asked) == 1
+
+    def test_samples_are_files_with_one_basename(self, released: Released) -> None:
+        from lading.torch import SampleDataset
+
+        samples = list(SampleDataset("commands@v1", include=("train", "test")))
+        assert [sample["__key__"] for sample in samples] == ["test/a", "train/a", "train/b"]
+        assert samples[1]["txt"] == released.files["train/a.txt"]
+        assert samples[1]["__labels__"] == {"split": "train"}
+
+    def test_an_epoch_goes_on_where_its_state_says_and_workers_share_it(self) -> None:
+        from lading.torch import SampleDataset, _order
+
+        first = SampleDataset("commands@v1", shuffle=True, buffer=1, seed=3)
+        whole = [sample["__key__"] for sample in first]
+        assert first.state_dict() == {"release": "commands@v1", "epoch": 1, "given": 0}
+        again = SampleDataset("commands@v1", shuffle=True, buffer=1, seed=3)
+        begun = iter(again)
+        given = [next(begun)["__key__"], next(begun)["__key__"]]
+        resumed = SampleDataset("commands@v1", shuffle=True, buffer=1, seed=3)
+        resumed.load_state_dict(again.state_dict())
+        assert given + [sample["__key__"] for sample in resumed] == whole
+        for shuffle in (False, True):
+            parts = [_order(1003, shuffle, 1, 100, 0, part, 7) for part in range(7)]
+            assert sorted(number for part in parts for number in part) == list(range(1003))
