@@ -146,18 +146,20 @@ def kill_and_repeat(
     latest = json.loads(store.get(latest_key(dataset)))["version"]
     assert latest == "v1" or visible
 
-    if alive:
+    # Killed when all was done but its last table in Prefect: there is nothing to repeat.
+    done = latest == "v2" and work_dir(stack.settings, dataset, "v2").started() is None
+    if not done:
         before = store.get(release_key(dataset, "v2", MANIFEST)) if visible else None
         again = release(second, dataset, "v2")
         manifest = manifest_of(store, dataset, "v2")
         missing = [shard for shard in manifest.files if shard.key not in there]
         assert again["uploaded_bytes"] == sum(shard.size for shard in missing)
         assert before in (None, manifest.to_bytes())
+        # The announcement of the killed run was taken over, so nothing blocks a collection.
+        assert not list(store.list(f"{dataset}/locks/"))
     assert comparable(store, dataset, "v2") == expected
     assert assert_visible_is_whole(store, dataset, "v2")
     assert json.loads(store.get(latest_key(dataset)))["version"] == "v2"
-    # The announcement of the killed run was taken over, so nothing blocks a collection.
-    assert not list(store.list(f"{dataset}/locks/"))
     return alive
 
 
