@@ -35,6 +35,9 @@ JOURNAL_COLUMNS = {
 }
 
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
 class State:
     """The state below one folder, locked for this process from `open` to `close`."""
 
@@ -158,7 +161,7 @@ class State:
     def _note(self, **fields: Any) -> None:
         with self._mutex:
             self._count += 1
-            line = json.dumps({"n": self._count, **fields}, separators=(",", ":")).encode() + b"\n"
+            line = _encode({"n": self._count, **fields}).encode() + b"\n"
             written = os.write(self._descriptor, line)
             if written < len(line):
                 # The disk is full: end the torn line, so that later ones survive.
