@@ -51,6 +51,10 @@ export class CacheApiSlices implements SliceCache {
     await (await this.#opened()).put(urlOf(slice), new Response(bytes, { headers }));
   }
 
+  async drop(slice: Slice): Promise<void> {
+    await (await this.#opened()).delete(urlOf(slice));
+  }
+
   #opened(): Promise<Cache> {
     this.#cache ??= this.#open();
     return this.#cache;

@@ -38,6 +38,10 @@ export class DiskSlices implements SliceCache {
     const written = await this.#disk.fetch(await urlOf(slice), { method: "PUT", body: bytes });
     if (!written.ok) throw new Error(`the slice cache's disk answered ${written.status}`);
   }
+
+  async drop(slice: Slice): Promise<void> {
+    await this.#disk.fetch(await urlOf(slice), { method: "DELETE" });
+  }
 }
 
 /** The file's name is a hash: a key may hold what no file name may, and its tag and position are part of it. */

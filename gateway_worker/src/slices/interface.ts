@@ -24,6 +24,8 @@ export interface SliceCache {
   read(slice: Slice, range: ByteRange): Promise<ReadableStream<Uint8Array> | null>;
   /** Stores a stream of the slice's bytes, all or nothing. */
   write(slice: Slice, bytes: ReadableStream<Uint8Array>): Promise<void>;
+  /** Removes a slice whose bytes turned out to be wrong. */
+  drop(slice: Slice): Promise<void>;
 }
 
 /** Bytes on their way to a client. */

@@ -36,6 +36,7 @@ const cache: SliceCache = {
     written.push(slice.index);
     cached.add(slice.index);
   },
+  drop: async (slice) => void cached.delete(slice.index),
 };
 const effects = {
   defer: (work: Promise<unknown>) => void deferred.push(work),

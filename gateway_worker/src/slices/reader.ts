@@ -4,7 +4,7 @@ import type { ObjectMetadata, Origin, OriginUse } from "../origin/interface";
 import type { ByteRange } from "../range";
 import { SLICE_BYTES, sliceAt } from "./interface";
 import type { Slice, SliceCache, SliceSource } from "./interface";
-import { plainSource, storedSource } from "./source";
+import { cachedSource, plainSource, storedSource } from "./source";
 
 /** How many slices of one answer came from the cache. */
 export interface CacheUse {
@@ -54,7 +54,10 @@ export class SliceReader {
     const cached = await readCache(cache, slice, { offset: range.offset - begin, length: range.length }, effects);
     if (cached !== null) {
       cacheUse.hits += 1;
-      return plainSource(cached);
+      return cachedSource(cached, range.length, async () => {
+        effects.report(`slice cache: slice ${slice.index} of ${key} is too short; dropped`);
+        await cache.drop(slice);
+      });
     }
     cacheUse.misses += 1;
     const store = (bytes: ReadableStream<Uint8Array>) =>

@@ -14,6 +14,55 @@ export function plainSource(stream: ReadableStream<Uint8Array>): SliceSource {
 }
 
 /**
+ * A stream from the cache. Its bytes are counted: a slice that is shorter than its headers say breaks this transfer off
+ * before a byte of the next one follows, and `drop` sees to it that the next transfer reads the origin.
+ */
+export function cachedSource(
+  stream: ReadableStream<Uint8Array>,
+  length: number,
+  drop: () => Promise<void>,
+): SliceSource {
+  return {
+    pipeTo: async (sink) => {
+      const client = sink.getWriter();
+      try {
+        const copied = await copyTo(stream, client);
+        if (copied === length) return;
+        await drop().catch(() => undefined);
+        throw new Error(`a cached slice has ${copied} bytes instead of ${length}`);
+      } finally {
+        client.releaseLock();
+      }
+    },
+    cancel: () => stream.cancel(),
+  };
+}
+
+/** Copies a stream in large pieces; returns how many bytes there were. */
+async function copyTo(
+  stream: ReadableStream<Uint8Array>,
+  client: WritableStreamDefaultWriter<Uint8Array>,
+): Promise<number> {
+  const reader = stream.getReader({ mode: "byob" });
+  let buffer = new ArrayBuffer(COPY_BYTES);
+  let copied = 0;
+  try {
+    for (;;) {
+      const { value, done } = await reader.readAtLeast(COPY_BYTES, new Uint8Array(buffer, 0, COPY_BYTES));
+      if (value !== undefined && value.length > 0) {
+        await client.write(value);
+        copied += value.length;
+        buffer = value.buffer as ArrayBuffer;
+      }
+      if (done) return copied;
+    }
+  } catch (error) {
+    await reader.cancel(error).catch(() => undefined);
+    throw error;
+  }
+}
+
+/**
  * A stream that is stored while it is sent. `tee()` would keep in memory what the slower side has not taken yet, a whole
  * slice for each transfer; here both sides wait for each other. A store that fails does not disturb the client. A client that leaves does not end
  * the storing: it may come back for the rest, and some caches keep what an aborted `put` had got as if it were complete.
