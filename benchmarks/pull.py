@@ -147,9 +147,13 @@ def _prepare_peers(folder: Path, cases: list[Case], config: StackConfig) -> None
     """Put each source where rclone, restic and casync read it."""
     for case in cases:
         version = case.reference.replace("@", "-")
-        if shutil.which("rclone"):
+        if "rclone copy" in PEERS and shutil.which("rclone"):
             target = f"{_remote()}:{os.environ['LADING_S3_BUCKET']}/raw/{version}"
-            _quietly(["rclone", "copy", "--transfers", "16", str(case.source), target])
+            try:
+                _quietly(["rclone", "copy", "--transfers", "4", str(case.source), target])
+            except subprocess.CalledProcessError as error:
+                print(f"rclone is left out: {error.stderr.decode().strip().splitlines()[-1]}", file=sys.stderr)
+                del PEERS["rclone copy"]
         repository = folder / "restic"
         if shutil.which("restic"):
             if not repository.exists():
@@ -161,7 +165,8 @@ def _prepare_peers(folder: Path, cases: list[Case], config: StackConfig) -> None
 
 
 def _remote() -> str:
-    return f":s3,provider=Other,env_auth=true,region=auto,endpoint='{os.environ['LADING_S3_ENDPOINT']}'"
+    endpoint = os.environ["LADING_S3_ENDPOINT"]
+    return f":s3,provider=Other,env_auth=true,no_check_bucket=true,region=auto,endpoint='{endpoint}'"
 
 
 def _quietly(command: list[str], cwd: Path | None = None) -> None:
