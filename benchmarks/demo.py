@@ -238,8 +238,8 @@ def _show(console: Console, outcome: Outcome, report: Path) -> None:
     facts = Table("what", "result", title="What happened", title_justify="left")
     for row in outcome.facts:
         facts.add_row(*row)
-    facts.add_row("report", str(report))
     console.print(steps, facts)
+    print(f"report: {report}")
 
 
 if __name__ == "__main__":

@@ -132,6 +132,8 @@ def release(
         if patches and parent_index is not None:
             with steps.step("patch"):
                 pack = patch_task(settings, folder, work, dataset, parent_index, compression)
+        # From here on something gets visible: whoever repeats this run has to make the very same release.
+        work.start(decisions)
         with steps.step("publish"):
             manifest = build_manifest(
                 dataset=dataset,
@@ -158,6 +160,7 @@ def release(
                 promote_task(settings, dataset, version)
         work.remove()
     result = _result(manifest, published.manifest_sha256, shards, uploads, steps, checks)
+    result["warnings"] = list(found.warnings)
     create_table_artifact(steps.rows, key="release-steps", description=f"Steps of {dataset}@{version}")
     return result
 
@@ -178,7 +181,6 @@ def _decide(settings: Settings, work: WorkDir, dataset: str, version: str, full:
     if latest:
         # A parent with other chunking parameters has no chunks in common.
         decisions["full"] = full or read_manifest(store, dataset, latest.version).chunking != Chunking()
-    work.start(decisions)
     return decisions
 
 

@@ -63,6 +63,8 @@ def command(
         promote=promote,
         patches=patches,
     )
+    for warning in result["warnings"]:
+        print(f"lading: warning: {warning}", file=sys.stderr)
     if as_json:
         print(json.dumps(result))
     else:

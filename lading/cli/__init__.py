@@ -7,6 +7,7 @@ its class in lading/errors.py, 130 after Ctrl-C.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -99,6 +100,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(args=list(arguments) if arguments is not None else None, prog_name="lading")
     except LadingError as error:
         fail(error)
+    except OSError as error:
+        fail(LadingError(f"{error.filename or 'the system'}: {error.strerror or error}", "mend it and try again"))
+    except Exception as error:
+        if os.environ.get("LADING_DEBUG"):
+            raise
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        fail(LadingError(f"something unexpected happened: {reason}", "set LADING_DEBUG=1 to see where"))
     except KeyboardInterrupt:
         print("lading: interrupted; what was done is kept: run the same command to go on", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)

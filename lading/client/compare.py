@@ -20,6 +20,7 @@ PRESENT_COLUMNS = {
     "target": "VARCHAR",
     "size": "BIGINT",
     "mtime_ns": "BIGINT",
+    "mode": "INTEGER",
 }
 
 
@@ -52,7 +53,15 @@ def list_present(tables: Tables, dest: Path, listing: Path) -> None:
                 rows.write({"path": path, "type": "symlink", "target": target if _is_utf8(target) else None})
             elif entry.is_file(follow_symlinks=False):
                 status = entry.stat(follow_symlinks=False)
-                rows.write({"path": path, "type": "file", "size": status.st_size, "mtime_ns": status.st_mtime_ns})
+                rows.write(
+                    {
+                        "path": path,
+                        "type": "file",
+                        "size": status.st_size,
+                        "mtime_ns": status.st_mtime_ns,
+                        "mode": status.st_mode & 0o777,
+                    }
+                )
     tables.load("listing", listing, PRESENT_COLUMNS)
     tables.run("CREATE OR REPLACE TABLE present AS SELECT * FROM listing WHERE path IS NOT NULL")
     listing.unlink()
@@ -119,6 +128,14 @@ def compare(tables: Tables, old_indexes: list[Path], *, partial: bool = False) -
     tables.run(
         f"CREATE OR REPLACE TABLE obsolete AS SELECT path FROM installed ANTI JOIN files USING (path) WHERE {gone}"
     )
+    _obsolete_entries(tables, [] if partial else old_indexes)
+    # Right content under another mode or time: they are set, and no byte is fetched.
+    tables.run("""
+        CREATE OR REPLACE TABLE restamp AS
+        SELECT f.path, f.size, f.sha256, f.mode, f.mtime FROM files f JOIN trusted t USING (path, sha256)
+        JOIN present p USING (path)
+        WHERE f.type = 'file' AND (p.mtime_ns <> f.mtime * 1000000000 OR p.mode <> f.mode)
+    """)
     return Work(
         *tables.row("""
         SELECT (SELECT count(*) FROM files WHERE type = 'file'), (SELECT coalesce(sum(size), 0)::BIGINT FROM files),
@@ -130,6 +147,21 @@ def compare(tables: Tables, old_indexes: list[Path], *, partial: bool = False) -
                    (SELECT DISTINCT shard, frame_offset, frame_length FROM remote_pieces)),
                (SELECT count(*) FROM obsolete)
         """)
+    )
+
+
+def _obsolete_entries(tables: Tables, old_indexes: list[Path]) -> None:
+    """Table `obsolete_entries`: links and empty folders of an earlier release that are still as it had them, and that
+    the wanted one lacks."""
+    old = " UNION ".join(
+        f"SELECT path, type, target FROM read_parquet({literal(folder / 'files.parquet')}) WHERE type <> 'file'"
+        for folder in old_indexes
+    )
+    tables.run(
+        "CREATE OR REPLACE TABLE obsolete_entries AS SELECT o.path, o.type FROM "
+        f"({old or 'SELECT NULL AS path, NULL AS type, NULL AS target WHERE false'}) o "
+        "JOIN present p ON p.path = o.path AND p.type = o.type AND p.target IS NOT DISTINCT FROM o.target "
+        "ANTI JOIN files f ON f.path = o.path AND f.type = o.type"
     )
 
 

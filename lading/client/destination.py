@@ -73,6 +73,25 @@ class Destination:
         """Remove a file that Lading wrote, and the folders above it that are empty then."""
         (self._state.dest / path).unlink(missing_ok=True)
         self._state.note_gone(path)
+        self._prune(path)
+
+    def remove_entry(self, path: str, kind: str) -> None:
+        """Remove a link or an empty folder of an earlier release, and the folders above it that are empty then."""
+        place = self._state.dest / path
+        try:
+            place.rmdir() if kind == "dir" else place.unlink()
+        except OSError:
+            return
+        self._prune(path)
+
+    def restamp(self, tables: Tables) -> None:
+        """Set mode and mtime of files whose content is right."""
+        for path, size, digest, mode, mtime in tables.rows("SELECT path, size, sha256, mode, mtime FROM restamp"):
+            entry = Entry(path, size, digest, mode, mtime, "")
+            _finish(f"{self._root}/{path}", entry)
+            self._state.note_file(path, size, mtime * 1_000_000_000, digest)
+
+    def _prune(self, path: str) -> None:
         for parent in Path(path).parents:
             if parent == Path():
                 return
@@ -103,6 +122,8 @@ _BY_DESCRIPTOR = os.utime in os.supports_fd and os.chmod in os.supports_fd
 
 
 def _finish(file: int | str, entry: Entry) -> None:
-    """Give a file its mode and mtime. It stays writable for its owner, so that the next pull may replace it."""
-    os.chmod(file, entry.mode | stat.S_IWUSR)  # noqa: PTH101 - a descriptor, or see write
+    """Give a file its mode and mtime."""
+    # Windows does not replace a file that is read-only.
+    mode = entry.mode | stat.S_IWUSR if os.name == "nt" else entry.mode
+    os.chmod(file, mode)  # noqa: PTH101 - a descriptor, or see write
     os.utime(file, ns=(entry.mtime * 1_000_000_000,) * 2)

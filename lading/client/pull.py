@@ -228,6 +228,7 @@ class _Puller:
         removed = self._remove(tables, destination)
         assemblies.finish_complete()
         destination.make_entries(tables)
+        destination.restamp(tables)
         fetcher = Fetcher(
             self._transfer,
             self._release.shards,
@@ -254,6 +255,8 @@ class _Puller:
             else:
                 self._progress.note(f"keeping {path}: it is not in this release, but was changed here")
                 self._state.note_gone(path)
+        for path, kind in tables.rows("SELECT path, type FROM obsolete_entries ORDER BY path DESC"):
+            destination.remove_entry(path, kind)
         return removed
 
 

@@ -85,6 +85,8 @@ def prepare(settings: Settings, gateway_port: int, issuer_port: int) -> StackCon
     Raises UsageError for a port that is taken.
     """
     home = settings.home
+    if gateway_port and gateway_port == issuer_port:
+        raise UsageError(f"both ports are {gateway_port}", "give two different ones")
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     ports = [_free_port(port, what) for port, what in ((gateway_port, "gateway"), (issuer_port, "issuer"))]
     config = StackConfig(home, ports[0], ports[1], _secrets(home / "secrets.json"))
@@ -122,6 +124,8 @@ def worker_config(config: StackConfig, worker: Path, keyring: str) -> dict[str, 
         bucket["local_dev"] = {"experimental_s3_credentials": credentials}
     for consumer in document["queues"]["consumers"]:
         consumer["max_batch_timeout"] = EVENT_BATCH_TIMEOUT_S
+    # wrangler's local traces would keep whole URLs, and with them the tokens of signed links.
+    document["observability"] = {"enabled": False}
     document["vars"] = {**document["vars"], "TOKEN_KEYRING": keyring}
     return document
 

@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import Self
 
 import requests
+from filelock import FileLock, Timeout
 
-from lading.errors import LadingError, UsageError
+from lading.errors import ConflictError, LadingError, UsageError
 from lading.http import session as http_session
 from lading.stack.config import HOST, StackConfig, remember, worker_config, write_private
 
@@ -25,6 +26,19 @@ LOG_TAIL_LINES = 8
 
 WORKER = Path(__file__).resolve().parents[2] / "gateway_worker"
 """The Worker's sources: the local stack runs from a checkout."""
+
+
+HEALTH_INTERVAL_S = 2.0
+HEALTH_TIMEOUT_S = 5.0
+MAX_SILENT = 3
+"""A part that misses so many health checks in a row is taken for dead: wrangler outlives a workerd that crashed."""
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/healthz", timeout=HEALTH_TIMEOUT_S).status_code == 200
+    except requests.RequestException:
+        return False
 
 
 class Part:
@@ -74,6 +88,7 @@ class Stack:
         self.config = config
         self._note = note
         self._parts: list[Part] = []
+        self._lock = FileLock(config.home / "stack.lock")
 
     def __enter__(self) -> Self:
         try:
@@ -91,6 +106,12 @@ class Stack:
     def start(self) -> None:
         """Start every part and return when all answer. Raises LadingError with the end of a log if one does not."""
         config = self.config
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            raise ConflictError(
+                f"a local stack runs in {config.home} already", "stop it, or give another LADING_HOME"
+            ) from None
         keyring = self._bootstrap_issuer()
         logs = config.home / "logs"
         environment = {**os.environ, **config.environment()}
@@ -121,12 +142,24 @@ class Stack:
         for part in self._parts:
             part.wait()
         self._parts = []
+        self._lock.release()
 
     def watch(self) -> None:
-        """Block while all parts run. Raises LadingError when one of them ends."""
+        """Block while all parts run and answer. Raises LadingError when one of them ends or goes silent."""
+        urls = {"issuer": self.config.issuer_url, "gateway": self.config.gateway_url}
+        silent = dict.fromkeys(urls, 0)
+        next_look = time.monotonic() + HEALTH_INTERVAL_S
         while True:
             for part in self._parts:
                 self._check(part)
+            if time.monotonic() > next_look:
+                for name, url in urls.items():
+                    silent[name] = 0 if _answers(url) else silent[name] + 1
+                    if silent[name] >= MAX_SILENT:
+                        raise LadingError(
+                            f"the {name} does not answer any more", f"look at {self.config.home / 'logs'}"
+                        )
+                next_look = time.monotonic() + HEALTH_INTERVAL_S
             time.sleep(POLL_S)
 
     def _bootstrap_issuer(self) -> str:

@@ -212,3 +212,33 @@ def test_pull_onto_a_disk_that_is_too_small(
     release(source=str(source), dataset=dataset, version="v1", smoke=False)
     done = stack.lading("pull", dataset, str(small_disk / "dest"), "--quiet")
     refused(done, 1, "free and needs", "free some space")
+
+
+def test_a_second_stack_in_the_same_home_is_refused(stack: RunningStack) -> None:
+    done = stack.lading("up", "--gateway-port", "0", "--issuer-port", "0")
+    refused(done, 6, "runs in", "already", "LADING_HOME")
+
+
+def test_a_failed_release_does_not_bind_a_later_one_to_its_options(
+    stack: RunningStack, dataset: str, make_tree: Callable[..., Path], tmp_path: Path
+) -> None:
+    from flows.release import release
+
+    source = make_tree("source", {"a.txt": b"a" * 1000})
+    release(source=str(source), dataset=dataset, version="v1", smoke=False)
+    (tmp_path / "bad.csv").write_text("no path here\n1\n")
+    done = stack.lading("release", str(source), dataset, "--version", "v2", "--labels", str(tmp_path / "bad.csv"))
+    refused(done, 7, "has no column 'path'")
+
+    made = release(source=str(source), dataset=dataset, version="v2", full=True, smoke=False)
+
+    assert made["new_shards"] == 1
+
+
+def test_names_that_collide_on_other_systems_are_reported(
+    stack: RunningStack, dataset: str, make_tree: Callable[..., Path]
+) -> None:
+    source = make_tree("source", {"Case.txt": b"1", "case.txt": b"2"})
+    done = stack.lading("release", str(source), dataset, "--version", "v1", "--no-smoke")
+    assert done.returncode == 0, done.stderr
+    assert "warning: 'Case.txt' and 'case.txt' are one name on some file systems" in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -256,3 +257,34 @@ def test_every_object_of_a_release_comes_with_its_exact_length_and_hash(
         if entry["sha256"]:
             assert hashlib.sha256(answer.content).hexdigest() == entry["sha256"]
             assert answer.headers["ETag"] == f'"{entry["sha256"]}"'
+
+
+def test_modes_times_links_and_empty_folders_follow_the_release(
+    stack: RunningStack, dataset: str, tmp_path: Path
+) -> None:
+    source, dest = tmp_path / "source", tmp_path / "dest"
+    (source / "empty").mkdir(parents=True)
+    for name in ("mode.sh", "time.txt", "read-only.txt", "kept.txt"):
+        (source / name).write_bytes(name.encode())
+    (source / "read-only.txt").chmod(0o444)
+    (source / "gone-link").symlink_to("kept.txt")
+    (source / "becomes-folder").symlink_to("kept.txt")
+    release(stack, source, dataset, "v1", smoke=False)
+    pull_to(stack, dataset, dest)
+    assert listing(dest) == listing(source)
+    (source / "mode.sh").chmod(0o755)
+    os.utime(source / "time.txt", (1_000_000_000, 1_000_000_000))
+    (source / "empty").rmdir()
+    (source / "gone-link").unlink()
+    (source / "becomes-folder").unlink()
+    (source / "becomes-folder").mkdir()
+    (source / "becomes-folder" / "inside.txt").write_bytes(b"inside")
+    release(stack, source, dataset, "v2", smoke=False)
+
+    result = pull_to(stack, dataset, dest)
+
+    assert listing(dest) == listing(source)
+    assert result.made_files == 1
+    pull_to(stack, f"{dataset}@v1", dest)
+    assert (dest / "becomes-folder").is_symlink()
+    assert (dest / "empty").is_dir()
