@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 
     View = ApiKeyView | GrantRow | KeyView | ProjectView | UserView
 
-app = typer.Typer(name="admin", help="Manage users, keys, grants and signing keys of the issuer.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    name="admin",
+    help="Manage users, keys, grants and signing keys of the issuer.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
 _user = typer.Typer(help="People and services that may ask for tokens.", no_args_is_help=True, rich_markup_mode=None)
 _project = typer.Typer(help="Projects that pay for downloads.", no_args_is_help=True, rich_markup_mode=None)
 _key = typer.Typer(help="API keys, by which users sign in.", no_args_is_help=True, rich_markup_mode=None)

@@ -7,12 +7,10 @@ import os
 import random
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -39,31 +37,13 @@ for _name in [name for name in os.environ if name.startswith(("LADING_", "AWS_")
     if _name != "AWS_CA_BUNDLE":
         del os.environ[_name]
 
+from running_stack import RunningStack  # noqa: E402
+
 from lading.settings import Settings  # noqa: E402
-from lading.stack.config import StackConfig, prepare  # noqa: E402
+from lading.stack.config import prepare  # noqa: E402
 from lading.stack.supervisor import Part, Stack  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-@dataclass(frozen=True)
-class RunningStack:
-    """The local stack: its settings as this process sees them, and the environment for child processes."""
-
-    config: StackConfig
-    settings: Settings
-    environment: dict[str, str]
-
-    def lading(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run the command line as a user would."""
-        return subprocess.run(
-            [sys.executable, "-m", "lading", *arguments],
-            env={**self.environment, **environment},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
 
 
 @pytest.fixture(scope="session")

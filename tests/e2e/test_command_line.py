@@ -21,7 +21,10 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_help_imports_nothing_heavy() -> None:
     """This keeps `lading --help` within 0.3 seconds; the time itself is no test on a machine that does other things."""
-    code = "import sys; sys.argv=['lading','--help']; import lading.cli, atexit; atexit.register(lambda: print(*sys.modules)); lading.cli.main()"
+    code = (
+        "import atexit, sys, lading.cli; sys.argv = ['lading', '--help'];"
+        "atexit.register(lambda: print(*sys.modules)); lading.cli.main()"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.splitlines()[-1].split())
     assert "typer" in loaded

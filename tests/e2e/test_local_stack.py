@@ -46,7 +46,8 @@ def running(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     deadline = time.monotonic() + READY_S
     said = ""
     while "Ctrl-C ends it" not in said:
-        assert time.monotonic() < deadline and process.poll() is None, said
+        assert process.poll() is None, said
+        assert time.monotonic() < deadline, said
         said += process.stderr.readline()
     yield process, home
     process.kill()

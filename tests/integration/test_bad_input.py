@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import RunningStack
+from running_stack import RunningStack
 from trees import listing
 
 from lading.names import latest_key

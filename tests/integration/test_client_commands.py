@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from conftest import RunningStack
+from running_stack import RunningStack
 from trees import text
 
 import lading

@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import RunningStack
 from faults import FATAL, FAULTS, FaultProxy
+from running_stack import RunningStack
 from trees import listing, text
 
 from lading.client import pace, transfer
@@ -26,7 +26,7 @@ from lading.client.state import State
 from lading.errors import IntegrityError, LadingError, TransferError
 
 SCHEDULES = 30
-MANY_SCHEDULES = 500
+MANY_SCHEDULES = int(os.environ.get("LADING_TEST_SCHEDULES", "100"))
 FILE_BYTES = 9_000_000
 
 

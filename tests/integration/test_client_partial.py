@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import RunningStack
+from running_stack import RunningStack
 from test_release_and_pull import pull_to, release
 from trees import changed, listing, varied
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import mlcroissant
 import pytest
 import requests
-from conftest import RunningStack
+from running_stack import RunningStack
 
 from lading.manifest import parse
 from lading.names import CROISSANT, MANIFEST, SIGNATURE, release_key

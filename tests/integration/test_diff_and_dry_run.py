@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from conftest import RunningStack
+from running_stack import RunningStack
 from trees import changed, text, varied
 
 from lading.client.pull import pull

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import requests
-from conftest import RunningStack
+from running_stack import RunningStack
 
 from lading.names import shard_key
 from lading.objectstore import bucket

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import RunningStack
+from running_stack import RunningStack
 
 from lading.client.pull import pull
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from conftest import RunningStack
+from running_stack import RunningStack
 from trees import listing, text
 
 from lading.client.pull import pull

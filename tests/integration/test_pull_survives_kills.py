@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import RunningStack
+from running_stack import RunningStack
 from trees import listing, text, varied
 
 KILLS = 20

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import RunningStack
+from running_stack import RunningStack
 from trees import changed, listing, varied
 
 from lading.client.pull import PullResult, pull

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import RunningStack
+from running_stack import RunningStack
 from trees import changed, listing, text, varied
 
 from issuer.catalog import StoreCatalog
