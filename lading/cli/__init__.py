@@ -33,6 +33,7 @@ COMMANDS = {
     "gc": ("flows.cli.gc", "Remove expired releases and what no release needs."),
     "report": ("analytics.cli", "Load the logs and write a weekly report."),
     "up": ("lading.cli.up", "Run the local stack until Ctrl-C."),
+    "gateway": ("lading.cli.gateway", "Run the gateway on plain workerd, on a machine of your own."),
     "env": ("lading.cli.env", "Print the settings of the local stack."),
     "admin": ("issuer.cli", "Manage users, keys, grants and signing keys of the issuer."),
     "keygen": ("lading.cli.keygen", "Make a key that signs manifests."),
