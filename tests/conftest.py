@@ -18,21 +18,24 @@ import requests
 
 # Prefect reads these when it is imported, so they are set before any test module is. Its server gets a database of its
 # own: tests must neither see nor touch the user's. One server serves this process and the commands that tests run:
-# each would start its own otherwise, which takes ten seconds and more.
-_PREFECT_HOME = tempfile.mkdtemp(prefix="lading-tests-prefect-")
-atexit.register(shutil.rmtree, _PREFECT_HOME, ignore_errors=True)
-with socket.socket() as _probe:
-    _probe.bind(("127.0.0.1", 0))
-    _PREFECT_PORT = _probe.getsockname()[1]
-os.environ.update(
-    {
-        "PREFECT_HOME": _PREFECT_HOME,
-        "PREFECT_LOGGING_LEVEL": "CRITICAL",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_API_URL": f"http://127.0.0.1:{_PREFECT_PORT}/api",
-        "DO_NOT_TRACK": "1",
-    }
-)
+# each would start its own otherwise, which takes ten seconds and more. Kept in the environment, because this module may
+# be imported a second time, by its name.
+if "TESTS_PREFECT_PORT" not in os.environ:
+    _home = tempfile.mkdtemp(prefix="lading-tests-prefect-")
+    atexit.register(shutil.rmtree, _home, ignore_errors=True)
+    with socket.socket() as _probe:
+        _probe.bind(("127.0.0.1", 0))
+        os.environ["TESTS_PREFECT_PORT"] = str(_probe.getsockname()[1])
+    os.environ.update(
+        {
+            "PREFECT_HOME": _home,
+            "PREFECT_LOGGING_LEVEL": "CRITICAL",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_API_URL": f"http://127.0.0.1:{os.environ['TESTS_PREFECT_PORT']}/api",
+            "DO_NOT_TRACK": "1",
+        }
+    )
+_PREFECT_PORT = int(os.environ["TESTS_PREFECT_PORT"])
 for _name in [name for name in os.environ if name.startswith(("LADING_", "AWS_"))]:
     if _name != "AWS_CA_BUNDLE":
         del os.environ[_name]
