@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 import requests
+from running_stack import RunningStack
 
 from lading.errors import StorageError
 from lading.objectstore import Bucket, bucket, s3_client
 from lading.stack.selfhost import EventSpool, batches, trim
-from tests.conftest import RunningStack
 
 READY_S = 60.0
 DENIED_WITHIN_S = 10.0
