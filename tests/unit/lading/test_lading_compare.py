@@ -36,7 +36,10 @@ class Case:
         )
         tables.run("CREATE TABLE installed (path VARCHAR, size BIGINT, mtime_ns BIGINT, sha256 BLOB)")
         tables.run("CREATE TABLE done (partial VARCHAR, seq INTEGER)")
-        tables.run("CREATE TABLE present (path VARCHAR, type VARCHAR, target VARCHAR, size BIGINT, mtime_ns BIGINT)")
+        tables.run(
+            "CREATE TABLE present "
+            "(path VARCHAR, type VARCHAR, target VARCHAR, size BIGINT, mtime_ns BIGINT, mode INTEGER)"
+        )
 
     def _add(self, path: str, kind: str, target: str | None, chunks: str) -> int:
         number: int = self.tables.row("SELECT count(*) FROM files")[0]
@@ -64,12 +67,12 @@ class Case:
     def has(self, path: str, chunks: str, *, installed: bool = True, touched: bool = False) -> None:
         """A file on disk; as Lading left it, touched since, or not from Lading at all."""
         size = 10 * len(chunks)
-        self.tables.run("INSERT INTO present VALUES (?, 'file', NULL, ?, ?)", path, size, 2 if touched else 1)
+        self.tables.run("INSERT INTO present VALUES (?, 'file', NULL, ?, ?, 420)", path, size, 2 if touched else 1)
         if installed:
             self.tables.run("INSERT INTO installed VALUES (?, ?, 1, ?)", path, size, sha(chunks))
 
     def has_other(self, path: str, kind: str, target: str | None = None) -> None:
-        self.tables.run("INSERT INTO present VALUES (?, ?, ?, NULL, NULL)", path, kind, target)
+        self.tables.run("INSERT INTO present VALUES (?, ?, ?, NULL, NULL, NULL)", path, kind, target)
 
     def installed_but_gone(self, path: str, chunks: str) -> None:
         self.tables.run("INSERT INTO installed VALUES (?, ?, 1, ?)", path, 10 * len(chunks), sha(chunks))
@@ -283,15 +286,16 @@ def test_what_is_present_is_listed_but_for_ladings_own_folder(tmp_path: Path) ->
     (dest / ".lading" / "journal").write_bytes(b"")
     (dest / "sub" / "empty").mkdir(parents=True)
     (dest / "file").write_bytes(b"data")
+    (dest / "file").chmod(0o640)
     os.utime(dest / "file", ns=(0, 123))
     (dest / "link").symlink_to("file")
     os.mkfifo(dest / "pipe")
     with Tables() as tables:
         list_present(tables, dest, tmp_path / "listing")
         assert sorted(tables.rows("SELECT * FROM present"), key=str) == [
-            ("file", "file", None, 4, 123),
-            ("link", "symlink", "file", None, None),
-            ("sub/empty", "dir", None, None, None),
+            ("file", "file", None, 4, 123, 0o640),
+            ("link", "symlink", "file", None, None, None),
+            ("sub/empty", "dir", None, None, None, None),
         ]
 
 
