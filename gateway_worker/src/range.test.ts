@@ -54,6 +54,11 @@ describe("decideRange", () => {
     expect(decideRange("bytes=-5", 0)).toEqual({ kind: "whole" });
   });
 
+  test("positions beyond 2^53 are compared exactly", () => {
+    expect(decideRange("bytes=9007199254740993-9007199254740992", 10)).toEqual({ kind: "whole" });
+    expect(decideRange("bytes=9007199254740992-9007199254740993", 10)).toEqual({ kind: "unsatisfiable" });
+  });
+
   test("positions beyond 2^32 are exact", () => {
     const size = 2 ** 42 + 7;
     expect(decideRange(`bytes=${2 ** 40 + 1}-${2 ** 40 + 2}`, size)).toEqual(ranges([2 ** 40 + 1, 2]));

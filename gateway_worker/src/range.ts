@@ -72,7 +72,8 @@ function resolveSpec(spec: string, size: number): ByteRange | "malformed" | "uns
   if (int === null) return "malformed";
   const first = Number(int[1]);
   const last = int[2] === "" ? Infinity : Number(int[2]);
-  if (last < first) return "malformed";
+  // Beyond 2^53 two numbers that differ may be one and the same to JavaScript: such positions are compared exactly.
+  if (int[2] !== "" && BigInt(int[2] ?? 0) < BigInt(int[1] ?? 0)) return "malformed";
   if (first >= size) return "unsatisfiable";
   return { offset: first, length: Math.min(last, size - 1) - first + 1 };
 }

@@ -64,8 +64,9 @@ async function copyTo(
 
 /**
  * A stream that is stored while it is sent. `tee()` would keep in memory what the slower side has not taken yet, a whole
- * slice for each transfer; here both sides wait for each other. A store that fails does not disturb the client. A client that leaves does not end
- * the storing: it may come back for the rest, and some caches keep what an aborted `put` had got as if it were complete.
+ * slice for each transfer; here both sides wait for each other. A store that fails does not disturb the client. A client
+ * that leaves does not end the storing: it may come back for the rest, and some caches keep what an aborted `put` had got
+ * as if it were complete.
  *
  * @param store takes the stream of the bytes, and stores all or nothing
  */
