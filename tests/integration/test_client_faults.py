@@ -23,10 +23,10 @@ from trees import listing, text
 from lading.client import pace, transfer
 from lading.client.pull import PullResult, pull
 from lading.client.state import State
-from lading.errors import IntegrityError, LadingError, TransferError
+from lading.errors import AccessError, IntegrityError, LadingError, TransferError
 
 SCHEDULES = 30
-MANY_SCHEDULES = int(os.environ.get("LADING_TEST_SCHEDULES", "100"))
+MANY_SCHEDULES = int(os.environ.get("LADING_TEST_SCHEDULES", "0"))
 FILE_BYTES = 9_000_000
 
 
@@ -114,7 +114,7 @@ def run_schedules(
             assert listing(dest) == expected, f"seed {seed}"
         else:
             failed += 1
-            assert isinstance(error, TransferError | IntegrityError), f"seed {seed}: {error!r}"
+            assert isinstance(error, TransferError | IntegrityError | AccessError), f"seed {seed}: {error!r}"
             assert error.hint, f"seed {seed}"
             # What is in its place already is right, too.
             there = {path: entry for path, entry in listing(dest).items() if path != "."} if dest.exists() else {}
@@ -136,6 +136,7 @@ def test_random_faults_never_leave_a_wrong_byte(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not MANY_SCHEDULES, reason="takes minutes: set LADING_TEST_SCHEDULES=500")
 @pytest.mark.timeout(1800)
 @pytest.mark.usefixtures("_quick")
 def test_many_random_faults_never_leave_a_wrong_byte(
