@@ -108,7 +108,8 @@ def compare(tables: Tables, old_indexes: list[Path], *, partial: bool = False) -
         CREATE OR REPLACE TABLE needed AS
         SELECT t.path, t.partial, c.seq, c.file_offset, c.length, c.chunk_sha256, c.shard, c.frame_offset,
                c.frame_length, c.inner_offset, d.seq IS NOT NULL AS done
-        FROM (SELECT *, sum(length) OVER (PARTITION BY file_id ORDER BY seq) - length AS file_offset FROM chunks) c
+        FROM (SELECT *, sum(length) OVER (PARTITION BY file_id ORDER BY seq ROWS UNBOUNDED PRECEDING) - length
+                  AS file_offset FROM chunks) c
         JOIN todo t USING (file_id) LEFT JOIN done d ON d.partial = t.partial AND d.seq = c.seq
     """)
     _sources(tables, old_indexes)
@@ -169,7 +170,8 @@ def _sources(tables: Tables, old_indexes: list[Path]) -> None:
     """Table `sources`: one place on disk for each chunk that trusted files hold."""
     queries = [
         "SELECT chunk_sha256, path, file_offset FROM ("
-        "SELECT file_id, chunk_sha256, sum(length) OVER (PARTITION BY file_id ORDER BY seq) - length AS file_offset "
+        "SELECT file_id, chunk_sha256, sum(length) OVER (PARTITION BY file_id ORDER BY seq ROWS UNBOUNDED PRECEDING) "
+        "- length AS file_offset "
         f"FROM read_parquet({literal(folder / 'chunks.parquet')})) "
         f"JOIN read_parquet({literal(folder / 'files.parquet')}) USING (file_id) "
         "SEMI JOIN trusted USING (path, sha256)"
