@@ -12,8 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from lading.manifest import Chunking, Compression
 from lading.names import INDEX_CHUNKS, INDEX_FILES
+from lading.parameters import Chunking, Compression
 from tasks.build_index import build_index
 from tasks.hashing import hash_files
 from tasks.pack import pack_shard
@@ -41,7 +41,7 @@ def run(source: Path, root: Path, version: int) -> dict[str, object]:
 
     found = scan(source, work.entries)
     lap("scan")
-    hash_files(source, work, root / "hash-cache", Chunking())
+    hash_files(source, work, root / "hash-cache", Chunking(), compression=None if parent else Compression())
     lap("hash")
     planned = plan(work, parent, full=False)
     lap("plan")
@@ -49,7 +49,7 @@ def run(source: Path, root: Path, version: int) -> dict[str, object]:
     lap("pack")
     index = build_index(work, parent if planned.kind == "delta" else None, None)
     lap("index")
-    for path in (work.entries, work.pieces, work.members, *work.root.glob("placements-*")):
+    for path in (work.entries, work.pieces, work.members, work.frames, *work.root.glob("placements-*")):
         path.unlink(missing_ok=True)
     sizes = {shard.sha256: shard.size for shard in shards}
     if parent:

@@ -21,8 +21,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows.smoke import smoke as smoke_flow
-from lading.manifest import Chunking, Compression, Manifest
+from lading.manifest import Manifest
 from lading.objectstore import bucket
+from lading.parameters import Chunking, Compression
 from lading.settings import Settings
 from tasks.announce import announced, check_stored, confirm_stored
 from tasks.pack import PackedShard
@@ -115,7 +116,16 @@ def release(
         for warning in found.warnings:
             get_run_logger().warning(warning)
         with steps.step("hash") as row:
-            hashed = hash_task(folder, work, settings.home / "cache" / "hashes", chunking, rehash=rehash)
+            # Without a parent to compare with, everything will be packed.
+            packs_all = decisions["full"] or not decisions["parent"]
+            hashed = hash_task(
+                folder,
+                work,
+                settings.home / "cache" / "hashes",
+                chunking,
+                rehash=rehash,
+                compression=compression if packs_all else None,
+            )
             row["bytes"] = hashed.read_bytes
         parent, parent_index = None, None
         if decisions["parent"]:
@@ -197,6 +207,7 @@ def _pack_and_upload(
         pending.append(upload_task.submit(settings, dataset, shard))
         if len(pending) >= PENDING_UPLOADS:
             uploads.append(pending.popleft().result())
+    work.frames.unlink(missing_ok=True)
     uploads += [future.result() for future in pending]
     return shards, uploads
 

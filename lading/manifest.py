@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 
 from lading.errors import BadNameError, IntegrityError
 from lading.names import check_dataset, check_version, release_prefix, shard_key
+from lading.parameters import Chunking, Compression
 
 SCHEMA: Final = "lading/1"
 
@@ -91,24 +92,6 @@ class Delta(_Part):
     removed: Count
     new_bytes: Bytes
     reused_bytes: Bytes
-
-
-class Chunking(_Part):
-    """Parameters of content-defined chunking, frozen with the release; sizes in bytes."""
-
-    algorithm: Literal["fastcdc"] = "fastcdc"
-    min: int = 256 * 1024
-    avg: int = 1024 * 1024
-    max: int = 4 * 1024 * 1024
-    normalization: int = 2
-    seed: int = 0
-
-
-class Compression(_Part):
-    """How frames are compressed."""
-
-    algorithm: Literal["zstd"] = "zstd"
-    level: int = Field(default=3, ge=1, le=22)
 
 
 class Manifest(_Part):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import tarfile
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from types import TracebackType
@@ -78,6 +78,23 @@ def padding(size: int) -> bytes:
     return bytes(-size % tarfile.BLOCKSIZE)
 
 
+@dataclass(frozen=True, slots=True)
+class RawChunk:
+    """A chunk that is to be compressed: its SHA-256 and its bytes."""
+
+    sha256: bytes
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FramedChunk:
+    """A chunk that was compressed before, by the same compressor: its SHA-256, raw length in bytes, and frame."""
+
+    sha256: bytes
+    length: int
+    frame: bytes
+
+
 class ChunkChangedError(Exception):
     """A chunk that was added does not have its SHA-256 (`digest`): its file changed since it was hashed."""
 
@@ -132,12 +149,18 @@ class ShardWriter:
         self._buffer += data
         self._append(padding(len(data)))
 
-    def add_large(self, member: Member, chunks: Iterable[tuple[bytes, bytes]]) -> None:
-        """Add a file whose chunks come as (SHA-256, data) in order, each in a frame of its own."""
+    def add_large(self, member: Member, chunks: Iterable[RawChunk | FramedChunk]) -> None:
+        """Add a file whose chunks come in order, each for a frame of its own."""
         self._buffer += member.header()
         self._close_frame()
-        for digest, data in chunks:
-            self._submit(data, [(digest, len(data), 0)])
+        for chunk in chunks:
+            match chunk:
+                case RawChunk(digest, data):
+                    self._submit(data, [(digest, len(data), 0)])
+                case FramedChunk(digest, length, frame):
+                    made: Future[bytes] = Future()
+                    made.set_result(frame)
+                    self._enqueue(made, length, [(digest, length, 0)])
         self._append(padding(member.size))
 
     def finish(self) -> FinishedShard:
@@ -161,9 +184,12 @@ class ShardWriter:
             self._buffer, self._chunks = bytearray(), []
 
     def _submit(self, raw: bytes | bytearray, chunks: list[tuple[bytes, int, int]]) -> None:
-        while len(self._pending) >= self._limit:
+        self._enqueue(self._pool.submit(self._make_frame, raw, chunks), len(raw), chunks)
+
+    def _enqueue(self, frame: Future[bytes], raw_size: int, chunks: list[tuple[bytes, int, int]]) -> None:
+        self._pending.append((frame, raw_size, chunks))
+        while len(self._pending) > self._limit:
             self._write_oldest()
-        self._pending.append((self._pool.submit(self._make_frame, raw, chunks), len(raw), chunks))
 
     def _make_frame(self, raw: bytes | bytearray, chunks: list[tuple[bytes, int, int]]) -> bytes:
         """Check the chunks of a frame and compress it; runs on the pool."""
@@ -190,10 +216,3 @@ class ShardWriter:
 def chunk_path(sha256: str) -> str:
     """Path of a chunk member in a delta shard."""
     return CHUNK_MEMBER_PREFIX + sha256
-
-
-def hashed(chunks: Iterable[memoryview]) -> Iterator[tuple[bytes, bytes]]:
-    """Copy each chunk and pair it with its SHA-256, as `add_large` wants them."""
-    for chunk in chunks:
-        data = bytes(chunk)
-        yield hashlib.sha256(data).digest(), data

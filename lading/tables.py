@@ -14,24 +14,52 @@ from typing import Any, Self
 
 import duckdb
 
+_idle: list[tuple[tuple[str, int | None], duckdb.DuckDBPyConnection]] = []
+"""A database that is empty again, with what it was made for: making one takes as long as ten small queries, and the
+steps of a release need one after the other."""
+
 
 class Tables:
     """An in-memory DuckDB that spills to a folder; used as a context manager."""
 
     def __init__(self, spill: Path | None = None, memory_limit: str = "1GB", threads: int | None = None) -> None:
+        self._made_for = (memory_limit, threads)
+        self._spill = spill
+        self.connection = self._reused() or self._made()
+
+    def _made(self) -> duckdb.DuckDBPyConnection:
+        memory_limit, threads = self._made_for
         config: dict[str, Any] = {
             "memory_limit": memory_limit,
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "preserve_insertion_order": "true",
         }
-        if spill is not None:
-            spill.mkdir(parents=True, exist_ok=True)
-            config["temp_directory"] = str(spill)
+        if self._spill is not None:
+            self._spill.mkdir(parents=True, exist_ok=True)
+            config["temp_directory"] = str(self._spill)
         if threads is not None:
             config["threads"] = threads
-        self.connection = duckdb.connect(":memory:", config=config)
-        self.connection.execute("SET TimeZone = 'UTC'")
+        connection = duckdb.connect(":memory:", config=config)
+        connection.execute("SET TimeZone = 'UTC'")
+        return connection
+
+    def _reused(self) -> duckdb.DuckDBPyConnection | None:
+        """The idle database, if it was made for the same and never spilled: its folder cannot be changed then."""
+        try:
+            made_for, connection = _idle.pop()
+        except IndexError:
+            return None
+        try:
+            if made_for == self._made_for:
+                if self._spill is not None:
+                    self._spill.mkdir(parents=True, exist_ok=True)
+                connection.execute(f"SET temp_directory = {literal(self._spill or '')}")
+                return connection
+        except duckdb.Error:
+            pass
+        connection.close()
+        return None
 
     def __enter__(self) -> Self:
         return self
@@ -39,7 +67,17 @@ class Tables:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.connection.close()
+        # After an error a query may still be running, or a result be held.
+        if error is not None or _idle:
+            self.connection.close()
+            return
+        for drop, names in (
+            ("VIEW", "SELECT view_name FROM duckdb_views() WHERE NOT internal"),
+            ("TABLE", "SELECT table_name FROM duckdb_tables()"),
+        ):
+            for (name,) in self.connection.execute(names).fetchall():
+                self.connection.execute(f"DROP {drop} {identifier(name)}")
+        _idle.append((self._made_for, self.connection))
 
     def run(self, sql: str, *parameters: Any) -> None:
         """Run a statement whose result does not matter."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lading.frames import FrameCompressor
-from lading.manifest import Chunking, Compression
 from lading.objectstore import bucket
 from lading.parallel import cores
+from lading.parameters import Chunking, Compression
 from lading.settings import Settings
 from lading.shard import FRAME_BYTES
 from lading.tables import Tables

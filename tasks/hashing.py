@@ -1,25 +1,31 @@
 """Hash and chunk: the identity of every file's content.
 
-A file that was hashed before and has the same size, mtime in nanoseconds and inode is not read again.
+A file that was hashed before and has the same size, mtime in nanoseconds and inode is not read again. Where everything
+will be packed, the chunks of large files are compressed on the way (tasks.spool).
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
+import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from lading.chunking import WHOLE_FILE_BYTES, cut, is_large
+from lading.chunking import WHOLE_FILE_BYTES, Cutter, is_large
 from lading.errors import SourceError
-from lading.manifest import Chunking
+from lading.frames import FrameCompressor
 from lading.parallel import cores, ordered_map
+from lading.parameters import Chunking, Compression
 from lading.tables import NdjsonWriter, Tables, literal
+from tasks.spool import FrameSpool, Place
 from tasks.work import WorkDir
 
 BATCH_FILES = 256
@@ -43,6 +49,8 @@ PIECE_COLUMNS = {
     "chunk_offset": "BIGINT",
     "length": "BIGINT",
     "chunk_sha256": "VARCHAR",
+    "spool_offset": "BIGINT",
+    "spool_length": "BIGINT",
 }
 
 
@@ -57,22 +65,58 @@ class HashSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class _Piece:
+    """A chunk of a large file: offset and length in the file, SHA-256, and where its frame waits, if it does."""
+
+    offset: int
+    length: int
+    sha256: bytes
+    place: Place | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Hashed:
     path: str
     size: int
     mtime_ns: int
     inode: int
     sha256: str
-    pieces: tuple[tuple[int, int, str], ...]
+    pieces: tuple[_Piece, ...]
+
+
+class _Reader:
+    """What reading a file takes: the source, how to cut, the threads that share a large file, and the spool."""
+
+    def __init__(self, source: Path, chunking: Chunking, helpers: Executor, spool: FrameSpool | None) -> None:
+        self.source = source
+        self.helpers = helpers
+        self.spool = spool
+        self._chunking = chunking
+        self._local = threading.local()
+
+    def cutter(self) -> Cutter:
+        """This thread's."""
+        cutter: Cutter | None = getattr(self._local, "cutter", None)
+        if cutter is None:
+            cutter = self._local.cutter = Cutter(self._chunking)
+        return cutter
 
 
 def hash_files(
-    source: Path, work: WorkDir, cache: Path, chunking: Chunking, *, rehash: bool = False, threads: int | None = None
+    source: Path,
+    work: WorkDir,
+    cache: Path,
+    chunking: Chunking,
+    *,
+    rehash: bool = False,
+    compression: Compression | None = None,
+    threads: int | None = None,
 ) -> HashSummary:
     """Give every file of `work.entries` its SHA-256 and write the chunks of all files to `work.pieces`.
 
-    `cache` is the folder of the hash cache; `rehash` ignores what it holds. Raises SourceError for a file that cannot
-    be read, vanished, or goes on changing.
+    `cache` is the folder of the hash cache; `rehash` ignores what it holds. With `compression`, chunks of large files
+    that are read are compressed as well, into `work.frames`. Raises SourceError for a file that cannot be read,
+    vanished, or goes on changing.
     """
     threads = threads or cores()
     cache.mkdir(parents=True, exist_ok=True)
@@ -98,7 +142,7 @@ def hash_files(
                 f"read_parquet({literal(known['pieces'])}) SEMI JOIN cached USING (path)"
             )
         started_ns = time.time_ns()
-        _read(source, tables, work, chunking, threads)
+        _read(source, tables, work, chunking, compression, threads)
         tables.load("hashed", work.root / "hashed.ndjson", HASH_COLUMNS)
         tables.load("cut", work.root / "cut.ndjson", PIECE_COLUMNS)
         tables.run(
@@ -107,13 +151,12 @@ def hash_files(
         )
         # Only large files have rows in the cut: a smaller one is its own chunk.
         tables.run(
-            "CREATE TABLE large_pieces AS SELECT path, seq, chunk_offset, length, unhex(chunk_sha256) AS chunk_sha256 "
-            "FROM cut UNION ALL SELECT * FROM cached_pieces"
+            "CREATE TABLE large_pieces AS SELECT path, seq, chunk_offset, length, unhex(chunk_sha256) AS chunk_sha256, "
+            "spool_offset, spool_length FROM cut UNION ALL SELECT *, NULL, NULL FROM cached_pieces"
         )
         tables.save(
-            "SELECT path, seq, chunk_offset, length, chunk_sha256 FROM large_pieces UNION ALL "
-            "SELECT path, 0, 0, size, sha256 FROM all_hashes ANTI JOIN large_pieces USING (path) WHERE size > 0 "
-            "ORDER BY path, seq",
+            "SELECT * FROM large_pieces UNION ALL SELECT path, 0, 0, size, sha256, NULL, NULL "
+            "FROM all_hashes ANTI JOIN large_pieces USING (path) WHERE size > 0 ORDER BY path, seq",
             work.pieces,
         )
         # A file may have been replaced between scan and hash; what was read counts.
@@ -125,7 +168,7 @@ def hash_files(
         )
         # The two cache files belong together: between the removal and the last write there is no cache at all.
         known["files"].unlink(missing_ok=True)
-        tables.save("SELECT * FROM large_pieces", known["pieces"])
+        tables.save("SELECT * EXCLUDE (spool_offset, spool_length) FROM large_pieces", known["pieces"])
         tables.save(
             "SELECT path, size, mtime_ns, inode, sha256 FROM all_hashes "
             f"WHERE was_cached OR mtime_ns < {started_ns - RACY_NS}",
@@ -141,36 +184,46 @@ def hash_files(
     return HashSummary(*counts)
 
 
-def _read(source: Path, tables: Tables, work: WorkDir, chunking: Chunking, threads: int) -> None:
+def _read(
+    source: Path, tables: Tables, work: WorkDir, chunking: Chunking, compression: Compression | None, threads: int
+) -> None:
     """Hash what the cache does not know into two NDJSON files."""
     todo = tables.rows(
         "SELECT path, size FROM entries ANTI JOIN cached USING (path) WHERE type = 'file' "
         # The largest first, so that no thread is left alone with one at the end.
         f"ORDER BY CASE WHEN size >= {WHOLE_FILE_BYTES} THEN size ELSE 0 END DESC, path"
     )
+    with ExitStack() as stack:
+        spool = None
+        if compression is not None:
+            spool = stack.enter_context(FrameSpool(work.frames, FrameCompressor(compression.level)))
+        # The helpers end after those who wait for them.
+        helpers = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="hash-chunk"))
+        pool = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="hash"))
+        hashed = stack.enter_context(NdjsonWriter(work.root / "hashed.ndjson"))
+        cuts = stack.enter_context(NdjsonWriter(work.root / "cut.ndjson"))
+        reader = _Reader(source, chunking, helpers, spool)
 
-    def hash_batch(batch: list[str]) -> list[_Hashed]:
-        return [hash_file(source, path, chunking, helpers) for path in batch]
+        def hash_batch(batch: list[str]) -> list[_Hashed]:
+            return [hash_file(reader, path) for path in batch]
 
-    with (
-        ThreadPoolExecutor(threads, thread_name_prefix="hash") as pool,
-        ThreadPoolExecutor(threads, thread_name_prefix="hash-whole") as helpers,
-        NdjsonWriter(work.root / "hashed.ndjson") as hashed,
-        NdjsonWriter(work.root / "cut.ndjson") as cuts,
-    ):
         for batch in ordered_map(pool, hash_batch, batches(todo), pending=4 * threads):
             for file in batch:
                 hashed.write({name: getattr(file, name) for name in HASH_COLUMNS})
-                for seq, (offset, length, digest) in enumerate(file.pieces):
-                    cuts.write(
-                        {
-                            "path": file.path,
-                            "seq": seq,
-                            "chunk_offset": offset,
-                            "length": length,
-                            "chunk_sha256": digest,
-                        }
-                    )
+                for seq, piece in enumerate(file.pieces):
+                    cuts.write(_piece_row(file.path, seq, piece))
+
+
+def _piece_row(path: str, seq: int, piece: _Piece) -> dict[str, Any]:
+    return {
+        "path": path,
+        "seq": seq,
+        "chunk_offset": piece.offset,
+        "length": piece.length,
+        "chunk_sha256": piece.sha256.hex(),
+        "spool_offset": piece.place and piece.place.offset,
+        "spool_length": piece.place and piece.place.length,
+    }
 
 
 def batches(files: Any) -> Iterator[list[str]]:
@@ -187,20 +240,17 @@ def batches(files: Any) -> Iterator[list[str]]:
         yield batch
 
 
-def hash_file(source: Path, path: str, chunking: Chunking, helpers: Executor | None = None) -> _Hashed:
-    """Hash one file, again if it changed meanwhile; `helpers`, if there are any, take a part of large files.
-
-    Raises SourceError after ATTEMPTS changes.
-    """
+def hash_file(reader: _Reader, path: str) -> _Hashed:
+    """Hash one file, again if it changed meanwhile. Raises SourceError after ATTEMPTS changes."""
     for _ in range(ATTEMPTS):
         try:
             # Plain descriptors: with a million small files, a file object for each would be a third of the work.
-            descriptor = os.open(f"{source}/{path}", OPEN_FLAGS)
+            descriptor = os.open(f"{reader.source}/{path}", OPEN_FLAGS)
             try:
                 before = os.fstat(descriptor)
                 if not stat.S_ISREG(before.st_mode):
                     raise SourceError(f"{path!r} is no file any more", "release when nothing writes there")
-                digest, pieces, size = _hash_open(descriptor, before.st_size, chunking, helpers)
+                digest, pieces, size = _hash_open(descriptor, before.st_size, reader)
                 after = os.fstat(descriptor)
             finally:
                 os.close(descriptor)
@@ -213,36 +263,45 @@ def hash_file(source: Path, path: str, chunking: Chunking, helpers: Executor | N
     raise SourceError(f"{path!r} goes on changing while it is read", "release when nothing writes there")
 
 
-def _hash_open(
-    descriptor: int, expected: int, chunking: Chunking, helpers: Executor | None
-) -> tuple[str, tuple[tuple[int, int, str], ...], int]:
+def _hash_open(descriptor: int, expected: int, reader: _Reader) -> tuple[str, tuple[_Piece, ...], int]:
     """SHA-256, pieces if it is large, and the size that was read."""
     if is_large(expected):
         with open(descriptor, "rb", buffering=0, closefd=False) as file:
-            digest, pieces = _hash_large(file, chunking, helpers)
-        return digest, pieces, sum(length for _, length, _ in pieces)
+            digest, pieces = _hash_large(file, reader)
+        return digest, pieces, sum(piece.length for piece in pieces)
     data = os.read(descriptor, expected + 1)
     while len(data) <= expected and (more := os.read(descriptor, expected + 1 - len(data))):
         data += more
     return hashlib.sha256(data).hexdigest(), (), len(data)
 
 
-def _hash_large(
-    file: Any, chunking: Chunking, helpers: Executor | None
-) -> tuple[str, tuple[tuple[int, int, str], ...]]:
-    """Hash the file and its chunks in one pass, with helpers each on a thread of its own."""
+def _hash_large(file: BinaryIO, reader: _Reader) -> tuple[str, tuple[_Piece, ...]]:
+    """Cut the file and hash it as a whole here, while helpers do what each chunk takes."""
     whole = hashlib.sha256()
-    pieces = []
+    pieces: list[_Piece] = []
     offset = 0
-    for chunk in cut(file, chunking):
-        updated = helpers.submit(whole.update, chunk) if helpers else None
-        pieces.append((offset, len(chunk), hashlib.sha256(chunk).hexdigest()))
-        if updated is None:
-            whole.update(chunk)
-        else:
-            updated.result()
-        offset += len(chunk)
+    before: list[Future[_Piece]] = []
+    pending: list[Future[_Piece]] = []
+    try:
+        for segment in reader.cutter().segments(file):
+            for chunk in segment:
+                pending.append(reader.helpers.submit(_make_piece, offset, chunk, reader.spool))
+                offset += len(chunk)
+            for chunk in segment:
+                whole.update(chunk)
+            # The next segment is read over the one before this.
+            pieces += [future.result() for future in before]
+            before, pending = pending, []
+        pieces += [future.result() for future in before]
+    finally:
+        # The buffers are for the next file: nothing may still read them when this one failed.
+        wait([*before, *pending])
     return whole.hexdigest(), tuple(pieces)
+
+
+def _make_piece(offset: int, chunk: memoryview, spool: FrameSpool | None) -> _Piece:
+    digest = hashlib.sha256(chunk).digest()
+    return _Piece(offset, len(chunk), digest, spool.add(digest, chunk) if spool else None)
 
 
 def _same(before: os.stat_result, after: os.stat_result) -> bool:
@@ -251,5 +310,5 @@ def _same(before: os.stat_result, after: os.stat_result) -> bool:
 
 def _cache_file(cache: Path, source: Path, name: str, chunking: Chunking) -> Path:
     """The cache is per source folder and per chunking parameters."""
-    identity = f"{source.resolve()}\0{chunking.model_dump_json()}"
+    identity = f"{source.resolve()}\0{json.dumps(asdict(chunking))}"
     return cache / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}-{name}.parquet"

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from lading.errors import SourceError
 from lading.frames import FrameCompressor
-from lading.manifest import Compression
 from lading.parallel import cores
-from lading.shard import ChunkChangedError, Member, ShardWriter
+from lading.parameters import Compression
+from lading.shard import ChunkChangedError, FramedChunk, Member, RawChunk, ShardWriter
 from lading.tables import NdjsonWriter, Tables, literal
 from tasks.hashing import OPEN_FLAGS
 from tasks.work import WorkDir
@@ -53,6 +54,8 @@ class _Row(NamedTuple):
     chunk_offset: int
     length: int
     chunk_sha256: bytes
+    spool_offset: int | None
+    spool_length: int | None
 
 
 def pack_shard(
@@ -60,7 +63,8 @@ def pack_shard(
 ) -> PackedShard:
     """Pack shard `shard_no` of the plan into the work folder, and note where its chunks lie.
 
-    Every chunk is hashed again as it is read: raises SourceError if a file is no longer what was planned.
+    Every chunk is hashed again as it is read: raises SourceError if a file is no longer what was planned. Chunks whose
+    frames are in the spool are not read again: the frames were made of what was hashed.
     """
     threads = threads or cores()
     partial = work.shards / f"{shard_no:06d}.partial"
@@ -70,10 +74,11 @@ def pack_shard(
             with (
                 ThreadPoolExecutor(threads, thread_name_prefix="zstd") as pool,
                 partial.open("wb") as file,
+                work.frames.open("rb") if work.frames.exists() else nullcontext() as frames,
                 ShardWriter(file, FrameCompressor(compression.level), pool, pending_frames=4 * threads) as writer,
             ):
                 for _, rows in groupby(_planned(tables, shard_no), key=lambda row: row.member_no):
-                    _add(writer, source, rows)
+                    _add(writer, source, frames, rows)
                 finished = writer.finish()
         except BaseException as error:
             partial.unlink(missing_ok=True)
@@ -90,8 +95,8 @@ def _planned(tables: Tables, shard_no: int) -> Iterator[_Row]:
     return map(
         _Row._make,
         tables.rows(
-            "SELECT member_no, path, kind, size, mode, mtime, target, source, chunk_offset, length, chunk_sha256 "
-            "FROM members WHERE shard_no = ? ORDER BY member_no, chunk_offset",
+            "SELECT member_no, path, kind, size, mode, mtime, target, source, chunk_offset, length, chunk_sha256, "
+            "spool_offset, spool_length FROM members WHERE shard_no = ? ORDER BY member_no, chunk_offset",
             shard_no,
         ),
     )
@@ -102,7 +107,7 @@ def _changed(tables: Tables, error: ChunkChangedError) -> SourceError:
     return SourceError(f"{path!r} changed during the release", "release when nothing writes there")
 
 
-def _add(writer: ShardWriter, source: Path, rows: Iterator[_Row]) -> None:
+def _add(writer: ShardWriter, source: Path, frames: BinaryIO | None, rows: Iterator[_Row]) -> None:
     row = next(rows)
     member = Member(row.path, row.kind.encode(), row.size, row.mode, row.mtime, row.target)
     if row.source is None or row.kind != tarfile.REGTYPE.decode():
@@ -110,21 +115,31 @@ def _add(writer: ShardWriter, source: Path, rows: Iterator[_Row]) -> None:
         return
     second = next(rows, None)
     whole = row.length == row.size and row.path == row.source
-    descriptor = _open(source, row.source)
+    if whole and second is None and not row.chunk_offset:
+        writer.add_small(member, read_chunk(source, row.source, 0, row.length), row.chunk_sha256)
+        return
+    pieces = chain([row] if second is None else [row, second], rows)
+    with closing(_chunks(source, row.source, frames, pieces)) as chunks:
+        writer.add_large(member, chunks)
+
+
+def _chunks(
+    source: Path, path: str, frames: BinaryIO | None, pieces: Iterable[_Row]
+) -> Generator[RawChunk | FramedChunk]:
+    """The chunks of one file, each from the spool or else from the file, which is opened if it is needed."""
+    descriptor = -1
     try:
-        if whole and second is None and not row.chunk_offset:
-            writer.add_small(member, _read(descriptor, row.source, 0, row.length), row.chunk_sha256)
-        else:
-            pieces = [row] if second is None else [row, second, *rows]
-            writer.add_large(
-                member,
-                (
-                    (piece.chunk_sha256, _read(descriptor, row.source, piece.chunk_offset, piece.length))
-                    for piece in pieces
-                ),
-            )
+        for piece in pieces:
+            if frames is not None and piece.spool_offset is not None and piece.spool_length is not None:
+                frame = os.pread(frames.fileno(), piece.spool_length, piece.spool_offset)
+                yield FramedChunk(piece.chunk_sha256, piece.length, frame)
+                continue
+            if descriptor < 0:
+                descriptor = _open(source, path)
+            yield RawChunk(piece.chunk_sha256, _read(descriptor, path, piece.chunk_offset, piece.length))
     finally:
-        os.close(descriptor)
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _open(source: Path, path: str) -> int:

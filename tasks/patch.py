@@ -18,10 +18,10 @@ from typing import BinaryIO, NamedTuple
 
 from lading.frames import FrameDecompressor
 from lading.index import IndexFile, describe
-from lading.manifest import Compression
 from lading.names import INDEX_CHUNKS, INDEX_FILES, INDEX_PATCHES, shard_key
 from lading.objectstore import Bucket, bucket
 from lading.parallel import cores, ordered_map
+from lading.parameters import Compression
 from lading.patches import MARGIN_BYTES, MAX_BASE_BYTES, SEGMENT_BYTES, WINDOW_LOG
 from lading.settings import Settings
 from lading.shard import MAX_FRAME_BYTES

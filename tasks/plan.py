@@ -241,7 +241,8 @@ FROM bucketed
 
 _MEMBER_ROWS = """
 SELECT m.shard_no::INTEGER AS shard_no, m.member_no::BIGINT AS member_no, m.path, m.kind, m.size, m.mode, m.mtime,
-       m.target, m.source, p.chunk_offset, coalesce(p.length, 0) AS length, p.chunk_sha256
+       m.target, m.source, p.chunk_offset, coalesce(p.length, 0) AS length, p.chunk_sha256, p.spool_offset,
+       p.spool_length
 FROM members m LEFT JOIN pieces p ON {join}
 ORDER BY m.member_no, p.seq
 """

@@ -14,8 +14,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from lading.errors import ConflictError, NotFoundError
 from lading.index import IndexFile
 from lading.manifest import (
-    Chunking,
-    Compression,
     Delta,
     Index,
     IndexObject,
@@ -36,6 +34,7 @@ from lading.names import (
     shard_key,
 )
 from lading.objectstore import Bucket, bucket
+from lading.parameters import Chunking, Compression
 from lading.settings import Settings
 from lading.signing import load_key, sign
 from tasks.build_index import ReleaseIndex

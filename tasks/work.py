@@ -30,8 +30,13 @@ class WorkDir:
 
     @property
     def pieces(self) -> Path:
-        """The chunks of every file: path, seq, chunk_offset, length, chunk_sha256."""
+        """The chunks of every file: path, seq, chunk_offset, length, chunk_sha256, spool_offset, spool_length."""
         return self.root / "pieces.parquet"
+
+    @property
+    def frames(self) -> Path:
+        """Frames that were made while their files were hashed (tasks.spool)."""
+        return self.root / "frames.spool"
 
     @property
     def members(self) -> Path:
@@ -80,6 +85,7 @@ class WorkDir:
             folder.mkdir(parents=True, exist_ok=True)
         for stale in (*self.root.glob("placements-*.parquet"), *self.shards.iterdir()):
             stale.unlink()
+        self.frames.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove the folder."""

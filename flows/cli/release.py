@@ -75,7 +75,7 @@ def _dry_run(
     settings: Settings, request: ReleaseRequest, *, full: bool, rehash: bool, level: int, as_json: bool
 ) -> None:
     from analytics.prices import Prices
-    from lading.manifest import Compression
+    from lading.parameters import Compression
     from tasks.dry_run import dry_run
 
     result = dry_run(settings, request, full=full, rehash=rehash, compression=Compression(level=level))

@@ -19,9 +19,9 @@ from lading.shard import (
     FinishedShard,
     Member,
     Placement,
+    RawChunk,
     ShardWriter,
     chunk_path,
-    hashed,
     padding,
 )
 
@@ -41,7 +41,7 @@ def small(writer: ShardWriter, path: str, data: bytes, mode: int = 0o644) -> Non
 
 
 def large(writer: ShardWriter, path: str, chunks: list[bytes]) -> None:
-    writer.add_large(file(path, sum(map(len, chunks))), hashed(map(memoryview, chunks)))
+    writer.add_large(file(path, sum(map(len, chunks))), (RawChunk(digest(chunk), chunk) for chunk in chunks))
 
 
 def write(
@@ -210,7 +210,7 @@ def test_any_files_come_back_and_threads_do_not_matter(files: dict[str, list[byt
 
 def test_a_failure_while_a_file_is_read_leaves_no_work_running() -> None:
     def chunks() -> object:
-        yield digest(b"one"), b"one"
+        yield RawChunk(digest(b"one"), b"one")
         raise OSError("gone")
 
     with ThreadPoolExecutor(1) as pool, pytest.raises(OSError, match="gone"):  # noqa: SIM117

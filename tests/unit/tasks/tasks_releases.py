@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 import lading.chunking
 import tasks.plan
-from lading.manifest import Chunking, Compression
 from lading.names import INDEX_CHUNKS, INDEX_FILES
+from lading.parameters import Chunking, Compression
 from tasks.build_index import ReleaseIndex, build_index
 from tasks.hashing import HashSummary, hash_files
 from tasks.pack import PackedShard, pack_shard
@@ -118,7 +118,8 @@ def make_release(
     work.root.mkdir(parents=True)
     work.prepare()
     scanned = scan(source, work.entries)
-    hashed = hash_files(source, work, root / "cache", chunking, threads=threads)
+    compression = Compression() if full or parent is None else None
+    hashed = hash_files(source, work, root / "cache", chunking, compression=compression, threads=threads)
     planned = plan(work, parent.as_parent if parent else None, full=full)
     packed = [
         pack_shard(source, work, number, planned.kind, Compression(), threads=threads)

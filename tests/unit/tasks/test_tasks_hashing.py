@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tasks_releases import SMALL_CHUNKING, noise, rows, shrink
 
 from lading.errors import SourceError
-from lading.manifest import Chunking
+from lading.parameters import Chunking
 from lading.tables import Tables
 from tasks import hashing
 from tasks.hashing import HashSummary, batches, hash_files

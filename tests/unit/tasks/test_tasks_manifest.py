@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tasks_releases import File, Link, Release, make_release, write_tree
 
-from lading.manifest import Chunking, Compression, Manifest, parse
+from lading.manifest import Manifest, parse
+from lading.parameters import Chunking, Compression
 from tasks.card import DatasetCard
 from tasks.publish import build_manifest
 

@@ -7,7 +7,7 @@ import pytest
 from tasks_releases import SMALL_CHUNKING, noise, shrink
 
 from lading.errors import SourceError
-from lading.manifest import Compression
+from lading.parameters import Compression
 from tasks.hashing import hash_files
 from tasks.pack import pack_shard
 from tasks.plan import plan
