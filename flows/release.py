@@ -204,7 +204,7 @@ def _pack_and_upload(
     for shard_no in range(plan.shards):
         shard = pack_task(source, work, shard_no, plan.kind, compression)
         shards.append(shard)
-        pending.append(upload_task.submit(settings, dataset, shard))
+        pending.append(upload_task.submit(settings, dataset, shard, work))
         if len(pending) >= PENDING_UPLOADS:
             uploads.append(pending.popleft().result())
     work.frames.unlink(missing_ok=True)

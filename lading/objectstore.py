@@ -6,7 +6,6 @@ ETag of a multipart upload is no hash of the content.
 
 from __future__ import annotations
 
-import base64
 import functools
 import hashlib
 from collections.abc import Callable, Iterator
@@ -14,22 +13,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
-from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from lading import multipart
 from lading.errors import ConflictError, IntegrityError, NotFoundError, StorageError, UsageError
 from lading.settings import Settings
 
 SHA256_METADATA = "sha256"
-PART_BYTES = 16 * 1024 * 1024
-"""Size of multipart parts: R2 wants all parts equal but the last, and 5 MiB at least."""
-
-UPLOAD_THREADS = 4
-"""Parallel parts of one upload; each holds one part in memory."""
-
 # The gateway serves these bytes as they are. A textual type would invite proxies to compress them on the way.
 CONTENT_TYPES = {
     ".tar.zst": "application/zstd",
@@ -92,7 +86,9 @@ def s3_client(settings: Settings, *, attempts: int = 5, read_timeout: float = 60
 @functools.cache
 def bucket(settings: Settings) -> Bucket:
     """The datasets' bucket. One client per process and configuration: it is thread-safe and keeps its connections."""
-    return Bucket(s3_client(settings), settings.s3_bucket)
+    # R2 and others ignore or refuse the SHA-256 of a part; every store checks an MD5.
+    host = urlsplit(settings.s3_endpoint or "https://s3.amazonaws.com").hostname or ""
+    return Bucket(s3_client(settings), settings.s3_bucket, checks_sha256=host.endswith(".amazonaws.com"))
 
 
 def content_type(key: str) -> str:
@@ -103,14 +99,16 @@ def content_type(key: str) -> str:
 class Bucket:
     """One bucket, with Lading's rules: hashes as metadata, immutable puts, errors with names."""
 
-    def __init__(self, client: Any, name: str) -> None:
+    def __init__(self, client: Any, name: str, *, checks_sha256: bool = False) -> None:
+        """`checks_sha256`: the store verifies the SHA-256 of what it is sent, not its MD5 only."""
         self.client = client
         self.name = name
+        self.checks_sha256 = checks_sha256
 
     def head(self, key: str) -> ObjectInfo | None:
         """Facts of an object, or None if it is not there."""
         try:
-            answer = self._call("head_object", key, Key=key)
+            answer = self.call("head_object", key, Key=key)
         except NotFoundError:
             return None
         sha256 = answer.get("Metadata", {}).get(SHA256_METADATA)
@@ -122,7 +120,7 @@ class Bucket:
 
     def get_with_etag(self, key: str) -> tuple[bytes, str]:
         """A whole small object and the ETag that a compare-and-swap needs. Raises NotFoundError."""
-        answer = self._call("get_object", key, Key=key)
+        answer = self.call("get_object", key, Key=key)
         try:
             return answer["Body"].read(), answer["ETag"]
         except (BotoCoreError, OSError) as error:
@@ -130,7 +128,7 @@ class Bucket:
 
     def get_range(self, key: str, offset: int, length: int) -> bytes:
         """A part of an object, `length` bytes from `offset`. Raises NotFoundError, StorageError."""
-        answer = self._call("get_object", key, Key=key, Range=f"bytes={offset}-{offset + length - 1}")
+        answer = self.call("get_object", key, Key=key, Range=f"bytes={offset}-{offset + length - 1}")
         try:
             data: bytes = answer["Body"].read()
         except (BotoCoreError, OSError) as error:
@@ -143,7 +141,7 @@ class Bucket:
         """Fetch an object into `path`, atomically, and check its SHA-256 (hex). Raises IntegrityError."""
         partial = path.with_name(path.name + ".partial")
         digest = hashlib.sha256()
-        answer = self._call("get_object", key, Key=key)
+        answer = self.call("get_object", key, Key=key)
         with partial.open("wb") as file:
             for block in answer["Body"].iter_chunks(1024 * 1024):
                 digest.update(block)
@@ -177,7 +175,7 @@ class Bucket:
 
     def delete(self, key: str) -> None:
         """Remove an object; it is no error if it is not there."""
-        self._call("delete_object", key, Key=key)
+        self.call("delete_object", key, Key=key)
 
     def unfinished_uploads(self, prefix: str) -> tuple[UnfinishedUpload, ...] | None:
         """The multipart uploads under a prefix that nobody completed; None if the store cannot list them."""
@@ -197,7 +195,7 @@ class Bucket:
     def abort_upload(self, upload: UnfinishedUpload) -> None:
         """Drop the parts of an unfinished upload; it is no error if it is over meanwhile."""
         try:
-            self._call("abort_multipart_upload", upload.key, Key=upload.key, UploadId=upload.upload_id)
+            self.call("abort_multipart_upload", upload.key, Key=upload.key, UploadId=upload.upload_id)
         except NotFoundError:
             return
 
@@ -214,48 +212,53 @@ class Bucket:
         condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
         self._put(key, data, **condition)
 
-    def upload(self, path: Path, key: str, sha256: str, progress: Callable[[int], None] | None = None) -> bool:
+    def upload(
+        self,
+        path: Path,
+        key: str,
+        sha256: str,
+        *,
+        journal: Path | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> bool:
         """Upload a file to a content-addressed key unless it is there already; returns whether bytes were sent.
 
-        `progress` is called with counts of bytes from several threads. Raises StorageError.
+        With a `journal` (a file that outlives a crash) an upload that broke off goes on where it stopped. `progress`
+        is called with counts of bytes. Raises StorageError.
         """
         size = path.stat().st_size
         present = self.head(key)
         if present and present.size == size and present.sha256 == sha256:
             return False
-        config = TransferConfig(
-            multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=UPLOAD_THREADS
-        )
-        try:
-            self.client.upload_file(
-                str(path),
-                self.name,
-                key,
-                ExtraArgs={"Metadata": {SHA256_METADATA: sha256}, "ContentType": content_type(key)},
-                Config=config,
-                Callback=progress,
-            )
-        except (ClientError, BotoCoreError, boto3.exceptions.Boto3Error) as error:
-            raise _translate(error, key, self.name) from error
+        facts = {"Metadata": {SHA256_METADATA: sha256}, "ContentType": content_type(key)}
+        if size <= multipart.PART_BYTES:
+            data = path.read_bytes()
+            checked = multipart.checksum(data, sha256=self.checks_sha256)
+            self.call("put_object", key, Key=key, Body=data, **checked, **facts)
+            if progress:
+                progress(size)
+        else:
+            content = multipart.Content(path, size, key, facts)
+            multipart.upload(self, content, sha256=self.checks_sha256, journal=journal, progress=progress)
         stored = self.head(key)
-        if stored is None or stored.size != size:
+        if stored is None or (stored.size, stored.sha256) != (size, sha256):
             raise StorageError(f"the store does not show {key} as it was uploaded", "run the release again")
         return True
 
     def _put(self, key: str, data: bytes, **condition: str) -> None:
-        digest = hashlib.sha256(data).digest()
-        self._call(
+        self.call(
             "put_object",
             key,
             Key=key,
             Body=data,
             ContentType=content_type(key),
-            ContentMD5=base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode(),
-            Metadata={SHA256_METADATA: digest.hex()},
+            Metadata={SHA256_METADATA: hashlib.sha256(data).hexdigest()},
+            **multipart.checksum(data, sha256=self.checks_sha256),
             **condition,
         )
 
-    def _call(self, operation: str, key: str, **arguments: Any) -> dict[str, Any]:
+    def call(self, operation: str, key: str, **arguments: Any) -> dict[str, Any]:
+        """One operation of the S3 client on this bucket; `key` is for the error, which is one of Lading's."""
         try:
             answer: dict[str, Any] = getattr(self.client, operation)(Bucket=self.name, **arguments)
         except (ClientError, BotoCoreError) as error:

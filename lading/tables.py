@@ -115,7 +115,9 @@ class Tables:
     def save(self, query: str, parquet: Path) -> int:
         """Write a query's rows to a Parquet file, atomically; returns their number."""
         partial = parquet.with_name(parquet.name + ".partial")
-        count = self.row(f"COPY ({query}) TO {literal(partial)} (FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd)")[0]
+        count = self.row(
+            f"COPY ({query}) TO {literal(partial)} (FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd)"
+        )[0]
         partial.replace(parquet)
         return int(count)
 

@@ -8,6 +8,7 @@ from lading.names import shard_key
 from lading.objectstore import bucket
 from lading.settings import Settings
 from tasks.pack import PackedShard
+from tasks.work import WorkDir
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +20,12 @@ class Upload:
     sent: bool
 
 
-def upload_shard(settings: Settings, dataset: str, shard: PackedShard) -> Upload:
-    """Store a packed shard unless it is there already, and free its place on disk."""
+def upload_shard(settings: Settings, dataset: str, shard: PackedShard, work: WorkDir) -> Upload:
+    """Store a packed shard unless it is there already, and free its place on disk.
+
+    The work folder keeps what the store has of it, so that a later run sends the rest only.
+    """
     key = shard_key(dataset, shard.sha256)
-    sent = bucket(settings).upload(shard.path, key, shard.sha256)
+    sent = bucket(settings).upload(shard.path, key, shard.sha256, journal=work.upload(shard.sha256))
     shard.path.unlink()
     return Upload(key, shard.size, sent)

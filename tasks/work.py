@@ -53,6 +53,10 @@ class WorkDir:
         """Where finished shards wait for their upload."""
         return self.root / "shards"
 
+    def upload(self, sha256: str) -> Path:
+        """What the store has of a shard whose upload broke off. Survives `prepare`: a re-run makes the same shard."""
+        return self.root / "uploads" / f"{sha256}.ndjson"
+
     def placements(self, shard_no: int | None = None) -> Path:
         """Where the chunks of one shard ended up; without a number, the glob of all of them."""
         return self.root / f"placements-{'*' if shard_no is None else f'{shard_no:06d}'}.parquet"
