@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import duckdb
+from lading.duck import duckdb
 
 _idle: list[tuple[tuple[str, int | None], duckdb.DuckDBPyConnection]] = []
 """A database that is empty again, with what it was made for: making one takes as long as ten small queries, and the

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
-
+from lading.duck import duckdb
 from lading.errors import NotFoundError, UsageError
 from lading.tables import NdjsonWriter, Tables, literal
 
