@@ -1,7 +1,8 @@
 """Patches: a pack of differences to the parent's files, for clients that hold those.
 
-Only content of modified files that the parent does not hold is worth a patch. The old bytes come from the store, as a
-release machine need not have kept them.
+Only content that the parent does not hold is worth a patch: to the file of the same path or, for one that was moved and
+edited, to the old file that it came from. The old bytes come from the store, as a release machine need not have kept
+them.
 """
 
 from __future__ import annotations
@@ -156,34 +157,67 @@ def make_patches(
 
 
 def _prepare(tables: Tables, work: WorkDir, parent: ParentIndex) -> None:
-    """Views of both indexes, and `modified`: files of the same path and another content."""
+    """Views of both indexes, and `modified`: files of new content, each with the old file that it came from."""
     tables.view("new_files", work.index(INDEX_FILES))
     tables.view("new_chunks", work.index(INDEX_CHUNKS))
     tables.view("old_files", parent.files)
+    tables.view("old_chunks", parent.chunks)
     for name, path in (("old", parent.chunks), ("new", work.index(INDEX_CHUNKS))):
         tables.run(
             f"CREATE VIEW {name}_places AS SELECT *, (sum(length) OVER (PARTITION BY file_id ORDER BY seq "
             f"ROWS UNBOUNDED PRECEDING) - length)::BIGINT AS file_offset FROM read_parquet({literal(path)})"
         )
-    tables.run(
-        "CREATE TABLE modified AS SELECT n.file_id, n.path, n.size, o.file_id AS old_id, o.size AS old_size, "
-        "o.sha256 AS old_sha256 FROM new_files n JOIN old_files o USING (path) "
-        "WHERE n.type = 'file' AND o.type = 'file' AND n.size > 0 AND o.size > 0 AND n.sha256 <> o.sha256"
-    )
+    tables.run(_MODIFIED)
+
+
+# A file comes from the old one of its path; else from the one that it shares most bytes with; else from the one of its
+# name that is gone, if there is but one.
+_MODIFIED = """
+CREATE TABLE modified AS
+WITH fresh AS (
+    SELECT file_id, path, size, regexp_extract(path, '[^/]*$') AS name FROM new_files
+    WHERE type = 'file' AND size > 0
+      AND sha256 NOT IN (SELECT sha256 FROM old_files WHERE sha256 IS NOT NULL)
+),
+kept AS (
+    SELECT f.file_id, o.file_id AS old_id FROM fresh f JOIN old_files o USING (path)
+    WHERE o.type = 'file' AND o.size > 0
+),
+shared AS (
+    SELECT file_id, arg_max(old_id, (bytes, -old_id)) AS old_id FROM (
+        SELECT n.file_id, o.file_id AS old_id, sum(n.length) AS bytes
+        FROM new_chunks n SEMI JOIN (SELECT * FROM fresh ANTI JOIN kept USING (file_id)) USING (file_id)
+        JOIN (SELECT DISTINCT file_id, chunk_sha256 FROM old_chunks) o USING (chunk_sha256) GROUP BY ALL
+    ) GROUP BY file_id
+),
+gone AS (
+    SELECT regexp_extract(path, '[^/]*$') AS name, min(file_id) AS old_id
+    FROM old_files ANTI JOIN new_files USING (path) WHERE type = 'file' AND size > 0
+    GROUP BY ALL HAVING count(*) = 1
+),
+named AS (
+    SELECT f.file_id, g.old_id FROM fresh f JOIN gone g USING (name)
+    ANTI JOIN kept USING (file_id) ANTI JOIN shared USING (file_id)
+),
+origins AS (SELECT * FROM kept UNION ALL SELECT * FROM shared UNION ALL SELECT * FROM named)
+SELECT f.file_id, f.path, f.size, o.file_id AS old_id, o.path AS old_path, o.size AS old_size, o.sha256 AS old_sha256
+FROM fresh f JOIN origins USING (file_id) JOIN old_files o ON o.file_id = origins.old_id
+"""
 
 
 def _segments(tables: Tables, reader: _OldFiles) -> Iterator[_Segment]:
     """The segments of all modified files, by path, each with its window read."""
     chunks = tables.rows(
-        "WITH old_chunks AS (SELECT file_id AS old_id, chunk_sha256, min(file_offset) AS old_offset FROM old_places "
+        "WITH held AS (SELECT file_id AS old_id, chunk_sha256, min(file_offset) AS old_offset FROM old_places "
         "GROUP BY ALL) "
-        "SELECT m.file_id, m.path, m.size, m.old_id, m.old_size, m.old_sha256, p.seq, p.file_offset, p.length, "
-        "p.chunk_sha256 NOT IN (SELECT chunk_sha256 FROM old_places), p.frame_length, c.old_offset "
-        "FROM modified m JOIN new_places p USING (file_id) LEFT JOIN old_chunks c USING (old_id, chunk_sha256) "
+        "SELECT m.file_id, m.path, m.size, m.old_id, m.old_path, m.old_size, m.old_sha256, p.seq, p.file_offset, "
+        "p.length, p.chunk_sha256 NOT IN (SELECT chunk_sha256 FROM old_places), p.frame_length, c.old_offset "
+        "FROM modified m JOIN new_places p USING (file_id) LEFT JOIN held c USING (old_id, chunk_sha256) "
         "ORDER BY m.path, p.seq"
     )
-    for (file_id, path, size, old_id, old_size, old_sha256), rows in groupby(chunks, key=lambda row: row[:6]):
-        runs = [(run, shift) for run, shift in _runs([_Chunk(*row[6:]) for row in rows], old_size / size)]
+    for modified, rows in groupby(chunks, key=lambda row: row[:7]):
+        file_id, path, size, old_id, old_path, old_size, old_sha256 = modified
+        runs = [(run, shift) for run, shift in _runs([_Chunk(*row[7:]) for row in rows], old_size / size)]
         if not runs:
             continue
         with reader.open(old_id, old_size) as old:
@@ -195,7 +229,7 @@ def _segments(tables: Tables, reader: _OldFiles) -> Iterator[_Segment]:
                 first = run[0]
                 stored = sum(chunk.stored for chunk in run)
                 yield _Segment(
-                    file_id, path, first.seq, len(run), first.offset, length, stored, path, old_sha256, start, base
+                    file_id, path, first.seq, len(run), first.offset, length, stored, old_path, old_sha256, start, base
                 )
 
 
@@ -205,15 +239,17 @@ def _runs(chunks: list[_Chunk], scale: float) -> Iterator[tuple[list[_Chunk], in
     That offset follows the last chunk that both versions have; before there is one, it is in proportion.
     """
     run: list[_Chunk] = []
+    length = 0
     shift: int | None = None
     for chunk in chunks:
         if chunk.new:
             run.append(chunk)
-            if sum(one.length for one in run) < SEGMENT_BYTES:
+            length += chunk.length
+            if length < SEGMENT_BYTES:
                 continue
         if run:
             yield run, _expected(run, shift, scale)
-            run = []
+            run, length = [], 0
         if chunk.old_offset is not None:
             shift = chunk.old_offset - chunk.offset
     if run:

@@ -69,6 +69,8 @@ def select(tables: Tables, release_files: Path, selection: Selection, scratch: P
 
 def where_ids(release_files: Path, where: str) -> Iterator[int]:
     """The file_ids for which an SQL expression holds. Raises UsageError for one that cannot be evaluated."""
+    from duckdb import SQLExpression
+
     connection = duckdb.connect(
         ":memory:",
         config={
@@ -85,7 +87,7 @@ def where_ids(release_files: Path, where: str) -> Iterator[int]:
         connection.execute("SET lock_configuration = true")
         try:
             # This takes one expression, and nothing that would end it and begin another statement.
-            duckdb.SQLExpression(where)
+            SQLExpression(where)
             cursor = connection.execute(f"SELECT file_id FROM files WHERE (\n{where}\n)")
             while rows := cursor.fetchmany(10_000):
                 yield from (row[0] for row in rows)

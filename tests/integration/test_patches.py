@@ -129,3 +129,29 @@ def test_a_client_without_the_parent_pulls_the_chunks(
     source, _, _ = versions
     pull(dataset, tmp_path / "fresh", stack.settings)
     assert listing(tmp_path / "fresh") == listing(source)
+
+
+def test_files_that_were_moved_and_edited_are_patched_from_where_they_were(
+    stack: RunningStack, dataset: str, tmp_path: Path
+) -> None:
+    """A large one is known by the chunks that it kept, whatever its name; a small one by its name."""
+    source, dest = tmp_path / "source", tmp_path / "dest"
+    large, small = text(1, 20_000_000), text(2, 400_000)
+    for path, data in (("old/large.txt", large), ("old/small.txt", small), ("stays.txt", text(3, 1000))):
+        (source / path).parent.mkdir(parents=True, exist_ok=True)
+        (source / path).write_bytes(data)
+    release(source, dataset, "v1")
+    pull(dataset, dest, stack.settings)
+    (source / "old/large.txt").unlink()
+    (source / "old/small.txt").unlink()
+    (source / "new").mkdir()
+    # The second half keeps its chunks; of those in the first, every one changes.
+    (source / "new/renamed.txt").write_bytes(scatter(large[:10_000_000], 5) + large[10_000_000:])
+    (source / "new/small.txt").write_bytes(scatter(small, 6, edits=20))
+    made = release(source, dataset, "v2", patches=True)
+    assert 0 < made["patch_bytes"] < made["new_stored_bytes"] / 10
+
+    result = pull(dataset, dest, stack.settings)
+
+    assert listing(dest) == listing(source)
+    assert result.fetched_bytes < made["patch_bytes"] + 30_000
