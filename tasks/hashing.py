@@ -7,7 +7,6 @@ will be packed, the chunks of large files are compressed on the way (tasks.spool
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import stat
 import threading
@@ -15,7 +14,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,7 +23,8 @@ from lading.errors import SourceError
 from lading.frames import FrameCompressor
 from lading.parallel import cores, ordered_map
 from lading.parameters import Chunking, Compression
-from lading.tables import NdjsonWriter, Tables, literal
+from lading.tables import NdjsonWriter, Tables
+from tasks.hash_cache import HashCache
 from tasks.spool import FrameSpool, Place
 from tasks.work import WorkDir
 
@@ -37,10 +37,6 @@ OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 ATTEMPTS = 3
 """How often a file that changes while it is read is tried."""
-
-RACY_NS = 2_000_000_000
-"""A file modified less than this before it was hashed may change again within its mtime's resolution: it is not
-remembered (the `racy git` problem)."""
 
 HASH_COLUMNS = {"path": "VARCHAR", "size": "BIGINT", "mtime_ns": "BIGINT", "inode": "UBIGINT", "sha256": "VARCHAR"}
 PIECE_COLUMNS = {
@@ -119,28 +115,10 @@ def hash_files(
     vanished, or goes on changing.
     """
     threads = threads or cores()
-    cache.mkdir(parents=True, exist_ok=True)
-    known = {name: _cache_file(cache, source, name, chunking) for name in ("files", "pieces")}
+    known = HashCache(cache, source, chunking)
     with Tables(spill=work.spill) as tables:
         tables.view("entries", work.entries)
-        if rehash or not all(path.exists() for path in known.values()):
-            tables.run(
-                "CREATE TABLE cached AS SELECT '' AS path, 0::BIGINT AS size, 0 AS mtime_ns, 0 AS inode, "
-                "''::VARCHAR AS sha256 WHERE false"
-            )
-            tables.run(
-                "CREATE TABLE cached_pieces AS SELECT '' AS path, 0 AS seq, 0::BIGINT AS chunk_offset, "
-                "0::BIGINT AS length, ''::BLOB AS chunk_sha256 WHERE false"
-            )
-        else:
-            tables.run(
-                f"CREATE TABLE cached AS SELECT * FROM read_parquet({literal(known['files'])}) SEMI JOIN "
-                "entries USING (path, size, mtime_ns, inode)"
-            )
-            tables.run(
-                "CREATE TABLE cached_pieces AS SELECT * FROM "
-                f"read_parquet({literal(known['pieces'])}) SEMI JOIN cached USING (path)"
-            )
+        known.load(tables, ignore=rehash)
         started_ns = time.time_ns()
         _read(source, tables, work, chunking, compression, threads)
         tables.load("hashed", work.root / "hashed.ndjson", HASH_COLUMNS)
@@ -166,14 +144,7 @@ def hash_files(
             "FROM entries e LEFT JOIN all_hashes h USING (path) ORDER BY e.path",
             work.root / "entries.hashed.parquet",
         )
-        # The two cache files belong together: between the removal and the last write there is no cache at all.
-        known["files"].unlink(missing_ok=True)
-        tables.save("SELECT * EXCLUDE (spool_offset, spool_length) FROM large_pieces", known["pieces"])
-        tables.save(
-            "SELECT path, size, mtime_ns, inode, sha256 FROM all_hashes "
-            f"WHERE was_cached OR mtime_ns < {started_ns - RACY_NS}",
-            known["files"],
-        )
+        known.save(tables, started_ns)
         counts = tables.row(
             "SELECT count(*) FILTER (NOT was_cached), coalesce(sum(size) FILTER (NOT was_cached), 0)::BIGINT, "
             "count(*) FILTER (was_cached), coalesce(sum(size) FILTER (was_cached), 0)::BIGINT FROM all_hashes"
@@ -306,9 +277,3 @@ def _make_piece(offset: int, chunk: memoryview, spool: FrameSpool | None) -> _Pi
 
 def _same(before: os.stat_result, after: os.stat_result) -> bool:
     return (before.st_size, before.st_mtime_ns, before.st_ino) == (after.st_size, after.st_mtime_ns, after.st_ino)
-
-
-def _cache_file(cache: Path, source: Path, name: str, chunking: Chunking) -> Path:
-    """The cache is per source folder and per chunking parameters."""
-    identity = f"{source.resolve()}\0{json.dumps(asdict(chunking))}"
-    return cache / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}-{name}.parquet"

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tasks_releases import SMALL_CHUNKING, noise, rows, shrink
 from lading.errors import SourceError
 from lading.parameters import Chunking
 from lading.tables import Tables
-from tasks import hashing
+from tasks import hash_cache, hashing
 from tasks.hashing import HashSummary, batches, hash_files
 from tasks.scan import scan
 from tasks.work import WorkDir
@@ -167,7 +168,7 @@ def test_a_file_modified_just_before_is_not_remembered(bench: Bench) -> None:
 def test_a_file_that_was_fresh_when_a_long_run_began_is_not_remembered(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hashing, "RACY_NS", 200_000_000)
+    monkeypatch.setattr(hash_cache, "RACY_NS", 200_000_000)
     real = hashing.hash_file
 
     def slower(*arguments: Any) -> Any:
@@ -185,7 +186,7 @@ def test_a_file_that_was_fresh_when_a_long_run_began_is_not_remembered(
 def test_half_a_cache_is_no_cache(bench: Bench) -> None:
     bench.put("large", noise(1, 100_000))
     bench.hash()
-    for half in bench.cache.iterdir():
+    for half in bench.cache.glob("*.parquet"):
         saved = half.read_bytes()
         half.unlink()
         assert bench.hash().read_files == 1
@@ -216,6 +217,25 @@ def test_a_run_that_was_killed_between_the_two_cache_files_misleads_nobody(
     bench.put("large", noise(1, 100_000))
     bench.hash()
     assert bench.pieces() == before
+
+
+def test_runs_at_the_same_time_leave_a_cache_that_holds(bench: Bench, tmp_path: Path) -> None:
+    for number in range(20):
+        bench.put(f"large-{number}", noise(number, 60_000))
+    scan(bench.source, bench.work.entries)
+    entries = bench.work.entries.read_bytes()
+
+    def run(number: int) -> HashSummary:
+        work = WorkDir(tmp_path / f"work-{number}")
+        work.root.mkdir()
+        work.entries.write_bytes(entries)
+        return hash_files(bench.source, work, bench.cache, SMALL_CHUNKING, rehash=number % 2 == 0)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(run, range(12)))
+    bench.hash()
+    assert bench.hash().read_files == 0
+    assert bench.hashes() == {f"large-{number}": digest(noise(number, 60_000)) for number in range(20)}
 
 
 def during_reads(monkeypatch: pytest.MonkeyPatch, act: Callable[[int], None]) -> None:
