@@ -244,6 +244,9 @@ def during_reads(monkeypatch: pytest.MonkeyPatch, act: Callable[[int], None]) ->
 
     def fstat(descriptor: int) -> os.stat_result:
         status = real(descriptor)
+        # Locks look at their files as well.
+        if not threading.current_thread().name.startswith("hash_"):
+            return status
         looks[0] += 1
         if looks[0] % 2:
             act(looks[0] // 2)
