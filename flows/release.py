@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import UUID
 
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
@@ -30,6 +31,7 @@ from tasks.pack import PackedShard
 from tasks.parent import has_release, read_latest, read_manifest
 from tasks.plan import Plan
 from tasks.preflight import check_release, work_dir
+from tasks.progress import advance
 from tasks.publish import build_manifest
 from tasks.steps import (
     hash_task,
@@ -198,12 +200,20 @@ def _pack_and_upload(
     settings: Settings, dataset: str, source: Path, work: WorkDir, plan: Plan, compression: Compression
 ) -> tuple[list[PackedShard], list[Upload]]:
     """Pack one shard after the other, each with all cores, while earlier ones are uploaded."""
+    logger = get_run_logger()
+    artifact = None
+    if plan.shards > 1:
+        artifact = create_progress_artifact(0.0, key="release-progress", description=f"Shards of {dataset} packed")
+    advance("pack", 0, plan.new_bytes)
     shards: list[PackedShard] = []
     uploads: list[Upload] = []
     pending: deque[Any] = deque()
     for shard_no in range(plan.shards):
         shard = pack_task(source, work, shard_no, plan.kind, compression)
         shards.append(shard)
+        logger.info("shard %d of %d: %s bytes of %s", shard_no + 1, plan.shards, shard.size, shard.raw_size)
+        if isinstance(artifact, UUID):
+            update_progress_artifact(artifact, 100.0 * (shard_no + 1) / plan.shards)
         pending.append(upload_task.submit(settings, dataset, shard, work))
         if len(pending) >= PENDING_UPLOADS:
             uploads.append(pending.popleft().result())

@@ -122,6 +122,8 @@ class ShardWriter:
         self._pending: deque[tuple[Future[bytes], int, list[tuple[bytes, int, int]]]] = deque()
         self._sizes: list[tuple[int, int]] = []
         self._offset = 0
+        self.raw_size = 0
+        """Bytes of the tar that are on their way into the shard."""
         self.placements: list[Placement] = []
 
     def __enter__(self) -> ShardWriter:
@@ -170,8 +172,7 @@ class ShardWriter:
         while self._pending:
             self._write_oldest()
         self._write(seek_table(self._sizes))
-        raw_size = sum(raw for _, raw in self._sizes)
-        return FinishedShard(self._digest.hexdigest(), self._offset, raw_size, len(self._sizes))
+        return FinishedShard(self._digest.hexdigest(), self._offset, self.raw_size, len(self._sizes))
 
     def _append(self, block: bytes) -> None:
         self._buffer += block
@@ -188,6 +189,7 @@ class ShardWriter:
 
     def _enqueue(self, frame: Future[bytes], raw_size: int, chunks: list[tuple[bytes, int, int]]) -> None:
         self._pending.append((frame, raw_size, chunks))
+        self.raw_size += raw_size
         while len(self._pending) > self._limit:
             self._write_oldest()
 

@@ -25,6 +25,7 @@ from lading.parallel import cores, ordered_map
 from lading.parameters import Chunking, Compression
 from lading.tables import NdjsonWriter, Tables
 from tasks.hash_cache import HashCache
+from tasks.progress import advance
 from tasks.spool import FrameSpool, Place
 from tasks.work import WorkDir
 
@@ -173,12 +174,15 @@ def _read(
         pool = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="hash"))
         hashed = stack.enter_context(NdjsonWriter(work.root / "hashed.ndjson"))
         cuts = stack.enter_context(NdjsonWriter(work.root / "cut.ndjson"))
+        total = tables.row("SELECT coalesce(sum(size), 0)::BIGINT FROM entries ANTI JOIN cached USING (path)")[0]
+        advance("hash", 0, total)
         reader = _Reader(source, chunking, helpers, spool)
 
         def hash_batch(batch: list[str]) -> list[_Hashed]:
             return [hash_file(reader, path) for path in batch]
 
         for batch in ordered_map(pool, hash_batch, batches(todo), pending=4 * threads):
+            advance("hash", sum(file.size for file in batch if not file.pieces))
             for file in batch:
                 hashed.write({name: getattr(file, name) for name in HASH_COLUMNS})
                 for seq, piece in enumerate(file.pieces):
@@ -260,6 +264,7 @@ def _hash_large(file: BinaryIO, reader: _Reader) -> tuple[str, tuple[_Piece, ...
                 offset += len(chunk)
             for chunk in segment:
                 whole.update(chunk)
+            advance("hash", sum(map(len, segment)))
             # The next segment is read over the one before this.
             pieces += [future.result() for future in before]
             before, pending = pending, []

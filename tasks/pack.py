@@ -19,7 +19,11 @@ from lading.parameters import Compression
 from lading.shard import ChunkChangedError, FramedChunk, Member, RawChunk, ShardWriter
 from lading.tables import NdjsonWriter, Tables, literal
 from tasks.hashing import OPEN_FLAGS
+from tasks.progress import advance
 from tasks.work import WorkDir
+
+ADVANCE_BYTES = 4 * 1024 * 1024
+"""How much is packed before it is said again how far it is."""
 
 PLACEMENT_COLUMNS = {
     "chunk_sha256": "VARCHAR",
@@ -77,9 +81,14 @@ def pack_shard(
                 work.frames.open("rb") if work.frames.exists() else nullcontext() as frames,
                 ShardWriter(file, FrameCompressor(compression.level), pool, pending_frames=4 * threads) as writer,
             ):
+                packed = 0
                 for _, rows in groupby(_planned(tables, shard_no), key=lambda row: row.member_no):
                     _add(writer, source, frames, rows)
+                    if writer.raw_size - packed >= ADVANCE_BYTES:
+                        advance("pack", writer.raw_size - packed)
+                        packed = writer.raw_size
                 finished = writer.finish()
+                advance("pack", finished.raw_size - packed)
         except BaseException as error:
             partial.unlink(missing_ok=True)
             if isinstance(error, ChunkChangedError):

@@ -13,6 +13,10 @@ from lading.errors import SourceError
 from lading.paths import OWN_FOLDER, link_is_safe
 from lading.tables import NdjsonWriter, Tables
 from lading.tree import walk
+from tasks.progress import advance
+
+ADVANCE_ENTRIES = 1000
+"""How often a scan says how far it is."""
 
 ENTRY_COLUMNS = {
     "path": "VARCHAR",
@@ -44,8 +48,10 @@ def scan(source: Path, table: Path) -> ScanSummary:
     """
     listing = table.with_suffix(".ndjson")
     with NdjsonWriter(listing) as rows:
-        for entry in rows_of(source):
+        for number, entry in enumerate(rows_of(source), start=1):
             rows.write(entry)
+            if number % ADVANCE_ENTRIES == 0:
+                advance("scan", ADVANCE_ENTRIES, unit="files")
     with Tables(spill=table.parent / "spill") as tables:
         tables.load("listing", listing, ENTRY_COLUMNS)
         tables.save("SELECT * FROM listing ORDER BY path", table)

@@ -8,6 +8,7 @@ from lading.names import shard_key
 from lading.objectstore import bucket
 from lading.settings import Settings
 from tasks.pack import PackedShard
+from tasks.progress import advance
 from tasks.work import WorkDir
 
 
@@ -26,6 +27,12 @@ def upload_shard(settings: Settings, dataset: str, shard: PackedShard, work: Wor
     The work folder keeps what the store has of it, so that a later run sends the rest only.
     """
     key = shard_key(dataset, shard.sha256)
-    sent = bucket(settings).upload(shard.path, key, shard.sha256, journal=work.upload(shard.sha256))
+    sent = bucket(settings).upload(
+        shard.path,
+        key,
+        shard.sha256,
+        journal=work.upload(shard.sha256),
+        progress=lambda count: advance("upload", count),
+    )
     shard.path.unlink()
     return Upload(key, shard.size, sent)

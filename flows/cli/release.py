@@ -34,6 +34,7 @@ def command(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be stored, and store nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Release SRC as a new version of DATASET: only what is new is stored."""
     # Starting Prefect takes seconds: what can be refused is refused before.
@@ -52,17 +53,19 @@ def command(
     if dry_run:
         _dry_run(settings, checked, full=full, rehash=rehash, level=level, as_json=as_json)
         return
+    from flows.cli.progress import shown
     from flows.release import release
 
-    result = release(
-        **request,
-        full=full,
-        rehash=rehash,
-        level=level,
-        smoke=smoke,
-        promote=promote,
-        patches=patches,
-    )
+    with shown(quiet=quiet):
+        result = release(
+            **request,
+            full=full,
+            rehash=rehash,
+            level=level,
+            smoke=smoke,
+            promote=promote,
+            patches=patches,
+        )
     for warning in result["warnings"]:
         print(f"lading: warning: {warning}", file=sys.stderr)
     if as_json:
