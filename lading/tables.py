@@ -6,6 +6,7 @@ never meets a writer's lock.
 
 from __future__ import annotations
 
+import atexit
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,6 +18,13 @@ from lading.duck import duckdb
 _idle: list[tuple[tuple[str, int | None], duckdb.DuckDBPyConnection]] = []
 """A database that is empty again, with what it was made for: making one takes as long as ten small queries, and the
 steps of a release need one after the other."""
+
+
+@atexit.register
+def _close_idle() -> None:
+    """The engine complains about what is left when the interpreter ends."""
+    while _idle:
+        _idle.pop()[1].close()
 
 
 class Tables:
