@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -177,13 +178,14 @@ def test_a_release_killed_at_random_moments_is_repeated_as_it_was(
 ) -> None:
     chosen = random.Random(3)
     alive = 0
-    for attempt in range(20):
+    attempts = int(os.environ.get("LADING_TEST_KILLS", "12"))
+    for attempt in range(attempts):
         name = f"{dataset[:50]}-{attempt}"
         release_moments = list(moments(stack, store, name))
         alive += kill_and_repeat(
             stack, store, undisturbed, name, chosen.choice(release_moments), chosen.uniform(0, PAUSE_S)
         )
-    assert alive >= 10, "most of the releases were over before they could be killed"
+    assert alive >= attempts / 2, "most of the releases were over before they could be killed"
 
 
 def test_of_two_runs_at_once_on_one_machine_one_is_refused(
