@@ -19,6 +19,7 @@ import type { Grant } from "../token";
 import { DecodeBudget } from "./budget";
 import { codedContent, decodedContent, memoryOf } from "./content";
 import type { OpenShard } from "./content";
+import { FrameMemory } from "./frames";
 import { LookupReader } from "./lookup";
 import type { LookupObject, Span } from "./lookup";
 import type { FileEntry } from "./lookup_format";
@@ -33,6 +34,7 @@ export class FileReader {
   readonly releases: ReleaseReader;
   readonly lookups: LookupReader;
   readonly budget = new DecodeBudget();
+  readonly frames = new FrameMemory();
 
   constructor(origin: Origin) {
     this.releases = new ReleaseReader(origin);
@@ -263,7 +265,8 @@ async function contentOf(
   const openShard = shardOpener(file);
   if (spans !== null) return { open: codedContent(spans, openShard), memory: 0 };
   const whole = range.length === entry.size ? entry.sha256 : null;
-  return { open: decodedContent(pieces, whole, entry.size, openShard), memory: memoryOf(pieces) };
+  const open = decodedContent(pieces, whole, entry.size, openShard, gateway.files.frames);
+  return { open, memory: memoryOf(pieces) };
 }
 
 const shardKey = (dataset: string, sha256: string) => `${dataset}/shards/${sha256}.tar.zst`;

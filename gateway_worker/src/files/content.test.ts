@@ -4,7 +4,7 @@ import { slicesOf } from "../slices/interface";
 import { plainSource } from "../slices/source";
 import { codedContent, decodedContent, memoryOf } from "./content";
 import type { OpenShard } from "./content";
-import { DamagedFrame } from "./frames";
+import { DamagedFrame, FrameMemory } from "./frames";
 import { LookupReader } from "./lookup";
 import type { LookupObject, Piece, Span } from "./lookup";
 import { hexOf } from "./lookup_format";
@@ -97,7 +97,11 @@ describe.each([false, true])("scattered over shards: %s", (scattered) => {
     const { pieces, openShard } = await stored(scattered);
     const sha256 = hexOf(new Uint8Array(await crypto.subtle.digest("SHA-256", CONTENT)));
     const whole = length === SIZE ? sha256 : null;
-    const { bytes, error } = await read(decodedContent(pieces, whole, SIZE, openShard), offset, length);
+    const { bytes, error } = await read(
+      decodedContent(pieces, whole, SIZE, openShard, new FrameMemory()),
+      offset,
+      length,
+    );
     expect(error).toBeNull();
     expect(bytes).toEqual(CONTENT.subarray(offset, offset + length));
   });
@@ -116,9 +120,13 @@ describe.each([false, true])("scattered over shards: %s", (scattered) => {
 test("pieces of a later part need nothing of those before", async () => {
   const { pieces, origin, openShard } = await stored(false);
   origin.asked.length = 0;
-  const { bytes } = await read(decodedContent(pieces.slice(2, 4), null, SIZE, openShard), 3500, 4000);
+  const { bytes } = await read(
+    decodedContent(pieces.slice(2, 4), null, SIZE, openShard, new FrameMemory()),
+    3500,
+    4000,
+  );
   expect(bytes).toEqual(CONTENT.subarray(3500, 7500));
-  expect(origin.asked.filter((asked) => !asked.startsWith("HEAD"))).toHaveLength(2);
+  expect(origin.asked.filter((asked) => !asked.startsWith("HEAD"))).toHaveLength(1);
 });
 
 describe("damage", () => {
@@ -130,7 +138,7 @@ describe("damage", () => {
     const { origin, pieces, shardKeys, openShard } = await stored(false);
     const { frameOffset, frameLength } = pieces[2]!;
     origin.damage(shardKeys[0]!, frameOffset + Math.floor(where * (frameLength - 1)));
-    const { bytes, error } = await read(decodedContent(pieces, null, SIZE, openShard), 0, SIZE);
+    const { bytes, error } = await read(decodedContent(pieces, null, SIZE, openShard, new FrameMemory()), 0, SIZE);
     expect(error).toBeInstanceOf(DamagedFrame);
     expect(bytes).toEqual(CONTENT.subarray(0, pieces[2]!.start));
   });
@@ -139,7 +147,7 @@ describe("damage", () => {
     const { pieces, openShard } = await stored(false);
     const [first, , third] = pieces as [Piece, Piece, Piece];
     const swapped = { ...first, frameOffset: third.frameOffset, frameLength: third.frameLength };
-    const { bytes, error } = await read(decodedContent([swapped], null, SIZE, openShard), 0, 10);
+    const { bytes, error } = await read(decodedContent([swapped], null, SIZE, openShard, new FrameMemory()), 0, 10);
     expect(error).toBeInstanceOf(DamagedFrame);
     expect(bytes).toHaveLength(0);
   });
@@ -151,15 +159,46 @@ describe("damage", () => {
     let start = 0;
     const placed = turned.map((piece) => ({ ...piece, start: (start += piece.length) - piece.length }));
     const sha256 = hexOf(new Uint8Array(await crypto.subtle.digest("SHA-256", CONTENT)));
-    const { bytes, error } = await read(decodedContent(placed, sha256, SIZE, openShard), 0, SIZE);
+    const { bytes, error } = await read(decodedContent(placed, sha256, SIZE, openShard, new FrameMemory()), 0, SIZE);
     expect(error).toBeInstanceOf(DamagedFrame);
     expect(bytes.length).toBeLessThan(SIZE);
   });
 });
 
-test("memory is that of two pieces, however many there are", () => {
-  const piece = { frameLength: 10, innerOffset: 5, length: 100 } as Piece;
+test("memory is that of two pieces and two reads, however many there are", () => {
+  const piece = (n: number) =>
+    ({ shard: "s", frameOffset: 10 * n, frameLength: 10, innerOffset: 5, length: 100 }) as Piece;
   expect(memoryOf([])).toBe(0);
-  expect(memoryOf([piece])).toBe(115);
-  expect(memoryOf(Array.from({ length: 50 }, () => piece))).toBe(230);
+  expect(memoryOf([piece(0)])).toBe(115);
+  expect(memoryOf([piece(0), piece(2), piece(4), piece(6)])).toBe(2 * 105 + 2 * 10);
+});
+
+test("frames that follow each other are read together, up to 4 MiB", async () => {
+  const { pieces, origin, openShard } = await stored(false);
+  origin.asked.length = 0;
+  await read(decodedContent(pieces, null, SIZE, openShard, new FrameMemory()), 0, SIZE);
+  expect(origin.asked.filter((asked) => !asked.startsWith("HEAD"))).toHaveLength(1);
+  const large = { shard: "s", frameLength: 1_500_000, innerOffset: 0, length: 1 };
+  const many = Array.from({ length: 10 }, (_, n) => ({ ...large, frameOffset: n * 1_500_000 }) as Piece);
+  expect(memoryOf(many)).toBe(2 * 1 + 2 * 3_000_000);
+});
+
+describe("frames that were decoded last", () => {
+  const piece = (n: number, innerOffset = 512) => ({ shard: "s", frameOffset: n, innerOffset }) as Piece;
+
+  test("are remembered up to 16 MiB, the one that was used longest ago goes first", () => {
+    const memory = new FrameMemory();
+    const raw = new Uint8Array(3 * 1024 * 1024);
+    for (const n of [0, 1, 2, 3, 4]) memory.put(piece(n), raw);
+    expect(memory.get(piece(0))).toBe(raw);
+    memory.put(piece(5), raw);
+    expect([0, 1, 2, 5].map((n) => memory.get(piece(n)) !== null)).toEqual([true, false, true, true]);
+  });
+
+  test("are those that several files share", () => {
+    const memory = new FrameMemory();
+    memory.put(piece(1, 0), new Uint8Array(10));
+    memory.put(piece(2), new Uint8Array(5 * 1024 * 1024));
+    expect([memory.get(piece(1, 0)), memory.get(piece(2))]).toEqual([null, null]);
+  });
 });

@@ -6,7 +6,8 @@ import type { OpenSlice } from "../body";
 import type { ByteRange } from "../range";
 import { slicesOf } from "../slices/interface";
 import type { SliceSource } from "../slices/interface";
-import { DamagedFrame, pieceOf } from "./frames";
+import { DamagedFrame, decodedFrame, pieceIn } from "./frames";
+import type { FrameMemory } from "./frames";
 import type { Piece, Span } from "./lookup";
 
 /** Opens bytes of a shard that lie within one slice of it. */
@@ -14,6 +15,12 @@ export type OpenShard = (shard: string, slice: ByteRange) => Promise<SliceSource
 
 /** Decoded pieces that are kept: one that reaches into the next slice of the body is wanted twice. */
 const KEPT_PIECES = 2;
+
+/** Frames that follow each other are read together, up to this many stored bytes: each read costs a request. */
+const READ_BYTES = 4 * 1024 * 1024;
+
+/** Reads that are kept: the one that is being decoded, and the next. */
+const KEPT_READS = 2;
 
 /** A file's frames one after the other, as they are stored. */
 export function codedContent(spans: readonly Span[], openShard: OpenShard): OpenSlice {
@@ -39,20 +46,22 @@ export function decodedContent(
   wholeSha256: string | null,
   size: number,
   openShard: OpenShard,
+  memory: FrameMemory,
 ): OpenSlice {
-  const kept = new Map<number, Promise<Uint8Array>>();
-  const decoded = (piece: Piece): Promise<Uint8Array> => {
-    const found = kept.get(piece.start) ?? decodePiece(piece, openShard);
-    // A failure is met by who waits for it; one that nobody needs any more is none.
-    found.catch(() => undefined);
-    kept.delete(piece.start);
-    kept.set(piece.start, found);
-    for (const oldest of kept.keys()) {
-      if (kept.size <= KEPT_PIECES) break;
-      kept.delete(oldest);
+  const readOf = new Map(readsOf(pieces).flatMap((read) => read.pieces.map((piece) => [piece, read])));
+  const stored = lastOnes(KEPT_READS, (read: Read) =>
+    collected([...slicesOf(read)], read.length, (slice) => openShard(read.shard, slice)),
+  );
+  const decoded = lastOnes(KEPT_PIECES, async (piece: Piece) => {
+    let raw = memory.get(piece);
+    if (raw === null) {
+      const read = readOf.get(piece)!;
+      const begin = piece.frameOffset - read.offset;
+      raw = decodedFrame((await stored(read)).subarray(begin, begin + piece.frameLength), piece);
+      memory.put(piece, raw);
     }
-    return found;
-  };
+    return pieceIn(raw, piece);
+  });
   const check = wholeSha256 === null || pieces.length === 1 ? null : wholeCheck(wholeSha256, size);
   const origin = pieces[0]?.start ?? 0;
   return async (range) =>
@@ -64,15 +73,51 @@ export function decodedContent(
     );
 }
 
-/** Bytes that decoding holds in memory at most, about: two pieces, each with its frame. */
+/** Bytes that decoding holds in memory at most, about: two frames as they are stored and decoded. */
 export function memoryOf(pieces: readonly Piece[]): number {
-  const one = Math.max(0, ...pieces.map(({ frameLength, innerOffset, length }) => frameLength + innerOffset + length));
-  return Math.min(pieces.length, KEPT_PIECES) * one;
+  const reads = readsOf(pieces);
+  const raw = Math.max(0, ...pieces.map(({ innerOffset, length }) => innerOffset + length));
+  const read = Math.max(0, ...reads.map(({ length }) => length));
+  return Math.min(pieces.length, KEPT_PIECES) * raw + Math.min(reads.length, KEPT_READS) * read;
 }
 
-async function decodePiece(piece: Piece, openShard: OpenShard): Promise<Uint8Array> {
-  const frame = { offset: piece.frameOffset, length: piece.frameLength };
-  return pieceOf(await collected([...slicesOf(frame)], frame.length, (slice) => openShard(piece.shard, slice)), piece);
+/** Frames of one shard that are read together. */
+interface Read extends ByteRange {
+  readonly shard: string;
+  readonly pieces: readonly Piece[];
+}
+
+function readsOf(pieces: readonly Piece[]): Read[] {
+  const reads: { shard: string; offset: number; length: number; pieces: Piece[] }[] = [];
+  for (const piece of pieces) {
+    const { shard, frameOffset, frameLength } = piece;
+    const last = reads.at(-1);
+    const follows = last?.shard === shard && last.offset + last.length === frameOffset;
+    if (last !== undefined && follows && last.length + frameLength <= READ_BYTES) {
+      last.length += frameLength;
+      last.pieces.push(piece);
+    } else {
+      reads.push({ shard, offset: frameOffset, length: frameLength, pieces: [piece] });
+    }
+  }
+  return reads;
+}
+
+/** Makes things, and keeps the last few that were asked for. */
+function lastOnes<K, T>(count: number, make: (key: K) => Promise<T>): (key: K) => Promise<T> {
+  const kept = new Map<K, Promise<T>>();
+  return (key) => {
+    const made = kept.get(key) ?? make(key);
+    // A failure is met by who waits for it; one that nobody needs any more is none.
+    made.catch(() => undefined);
+    kept.delete(key);
+    kept.set(key, made);
+    for (const oldest of kept.keys()) {
+      if (kept.size <= count) break;
+      kept.delete(oldest);
+    }
+    return made;
+  };
 }
 
 /** What of each item, laid end to end, a range takes. */
