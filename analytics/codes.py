@@ -34,6 +34,7 @@ GATEWAY_CODES = {
     "quota_exceeded": Meaning("limits", "The bytes allowed for this token, or for this user and day, are used up."),
     "bad_request": Meaning("request", "The address has no key or no token, or its key is malformed."),
     "not_found": Meaning("request", "There is no such object."),
+    "not_acceptable": Meaning("request", "A file is too large to be decoded here, and zstd was not accepted."),
     "method_not_allowed": Meaning("request", "Only GET, HEAD and OPTIONS are served."),
     "precondition_failed": Meaning("request", "The object is not the one that If-Match asked for."),
     "range_not_satisfiable": Meaning("request", "The range begins behind the end of the object."),

@@ -56,10 +56,14 @@ class IndexObject(StoredObject):
 
 
 class Index(_Part):
-    """The two Parquet files that say what the release holds and where each chunk lies."""
+    """The two Parquet files that say what the release holds and where each chunk lies.
+
+    `lookup` says the same for readers of single files, the gateway above all; releases of early versions have none.
+    """
 
     files: IndexObject
     chunks: IndexObject
+    lookup: IndexObject | None = None
 
 
 class Patches(_Part):
@@ -125,6 +129,8 @@ class Manifest(_Part):
                 raise ValueError(f"shard key {shard.key!r} does not follow from its SHA-256")
         prefix = release_prefix(self.dataset, self.version)
         own: list[StoredObject] = [self.index.files, self.index.chunks]
+        if self.index.lookup:
+            own.append(self.index.lookup)
         if self.patches:
             own += [self.patches.pack, self.patches.index]
         for stored in own:
@@ -136,6 +142,9 @@ class Manifest(_Part):
         """Canonical JSON: sorted keys, UTF-8, no insignificant space, a newline at the end."""
         document = self.model_dump(mode="json", by_alias=True)
         document["created_at"] = _utc(self.created_at)
+        if self.index.lookup is None:
+            # Manifests that are older than the lookup keep their form, and their signature holds.
+            del document["index"]["lookup"]
         return json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 

@@ -3,6 +3,9 @@
 A signature is a detached JWS in compact form (RFC 7515 appendix F) with an unencoded payload (RFC 7797), so it is
 made over the manifest's exact bytes. Its header carries the public key (`jwk`) and the key id (`kid`), which is the
 key's RFC 7638 thumbprint: whoever trusts the key id trusts exactly this key.
+
+The header may also name the release's lookup object (`lookup`, a file name). The gateway serves a release only if the
+signature is there, and this small object so tells it all that it needs of a manifest of any size.
 """
 
 from __future__ import annotations
@@ -63,10 +66,15 @@ def load_key(path: Path) -> Ed25519PrivateKey:
     return key
 
 
-def sign(payload: bytes, key: Ed25519PrivateKey) -> bytes:
-    """Sign `payload`; returns the detached JWS as ASCII with a newline at the end."""
+def sign(payload: bytes, key: Ed25519PrivateKey, lookup: str | None = None) -> bytes:
+    """Sign `payload`; returns the detached JWS as ASCII with a newline at the end.
+
+    `lookup` is the file name of the release's lookup object, if it has one.
+    """
     jwk = public_jwk(key.public_key())
     headers: dict[str, Any] = {"typ": _TYPE, "kid": thumbprint(jwk), "jwk": jwk}
+    if lookup is not None:
+        headers["lookup"] = lookup
     token = _JWS.encode(payload, key, algorithm="EdDSA", headers=headers, is_payload_detached=True)
     return token.encode() + b"\n"
 

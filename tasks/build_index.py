@@ -1,4 +1,4 @@
-"""Index: the two Parquet files of a release, from what was scanned, packed and known before."""
+"""Index: the two Parquet files of a release and their lookup, from what was scanned, packed and known before."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 from lading.duck import duckdb
 from lading.errors import LadingError, SourceError, UsageError
 from lading.index import CHUNK_COLUMNS, FILE_COLUMNS, IndexFile, describe
-from lading.names import INDEX_CHUNKS, INDEX_FILES
+from lading.lookup import write_lookup
+from lading.names import INDEX_CHUNKS, INDEX_FILES, INDEX_LOOKUP
 from lading.tables import Tables, identifier, literal
 from tasks.plan import ParentIndex
 from tasks.work import WorkDir
@@ -22,11 +23,12 @@ class ReleaseIndex:
 
     files: IndexFile
     chunks: IndexFile
+    lookup: IndexFile
     shards: tuple[str, ...]
 
 
 def build_index(work: WorkDir, parent: ParentIndex | None, labels: Path | None) -> ReleaseIndex:
-    """Write both index files. `parent` is None where its shards are not to be used.
+    """Write both index files and their lookup. `parent` is None where its shards are not to be used.
 
     `labels` is a CSV, JSONL or Parquet file with a `path` column: its other columns join files.parquet. Raises
     SourceError for labels that do not fit, LadingError if a chunk has no place (a bug, never a broken release).
@@ -51,9 +53,12 @@ def build_index(work: WorkDir, parent: ParentIndex | None, labels: Path | None) 
         )
         if chunk_rows != tables.row("SELECT count(*) FROM pieces")[0]:
             raise LadingError("some chunks have no place in any shard", "report this as a bug; nothing was released")
+        tables.view("files", files)
         tables.view("chunks", chunks)
+        lookup = work.index(INDEX_LOOKUP)
+        lookup_rows = write_lookup(tables, lookup)
         shards = tuple(row[0] for row in tables.rows("SELECT DISTINCT lower(hex(shard)) FROM chunks ORDER BY 1"))
-    return ReleaseIndex(describe(files, file_rows), describe(chunks, chunk_rows), shards)
+    return ReleaseIndex(describe(files, file_rows), describe(chunks, chunk_rows), describe(lookup, lookup_rows), shards)
 
 
 def _places(tables: Tables, work: WorkDir, parent: ParentIndex | None) -> None:

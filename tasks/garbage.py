@@ -52,7 +52,7 @@ _OF_RELEASE = (MANIFEST, SIGNATURE, CROISSANT, YANKED)
 
 _OURS = re.compile(
     r"(?P<shards>(shards|patches)/[0-9a-f]{64}(\.[a-z0-9]+)+)"
-    r"|releases/[^/]+/(?P<files>[a-z]+(\.[0-9a-f]{16})?\.(parquet|pack|json)(\.sig)?)"
+    r"|releases/[^/]+/(?P<files>[a-z]+(\.[0-9a-f]{16})?\.(parquet|pack|bin|json)(\.sig)?)"
     r"|(?P<locks>locks/[^/]+\.json)"
 )
 """Keys that Lading writes, below the dataset. Whatever else lies there is not ours to remove."""

@@ -110,7 +110,9 @@ def build_manifest(
         labels=card.labels,
         sources=card.sources,
         files=tuple(by_hash.values()),
-        index=Index(files=index_object(index.files), chunks=index_object(index.chunks)),
+        index=Index(
+            files=index_object(index.files), chunks=index_object(index.chunks), lookup=index_object(index.lookup)
+        ),
         totals=Totals(
             files=plan.files,
             bytes=plan.bytes,
@@ -146,8 +148,10 @@ def publish(
     was killed can be repeated.
     """
     data = manifest.to_bytes()
-    for entry, file in ((manifest.index.files, index.files), (manifest.index.chunks, index.chunks)):
-        store.upload(file.path, entry.key, entry.sha256)
+    own = manifest.index
+    for entry, file in ((own.files, index.files), (own.chunks, index.chunks), (own.lookup, index.lookup)):
+        if entry is not None:
+            store.upload(file.path, entry.key, entry.sha256)
     if manifest.patches and patches:
         store.upload(patches.path, manifest.patches.pack.key, patches.sha256)
         store.upload(patches.index.path, manifest.patches.index.key, patches.index.sha256)
@@ -166,7 +170,8 @@ def publish(
             ),
         )
     # Ed25519 is deterministic, so whoever repeats this writes the same bytes.
-    _put_once(store, manifest, SIGNATURE, sign(data, key))
+    lookup = own.lookup.key.rpartition("/")[2] if own.lookup else None
+    _put_once(store, manifest, SIGNATURE, sign(data, key, lookup))
     return Published(manifest.dataset, manifest.version, digest, manifest.totals.stored_bytes)
 
 

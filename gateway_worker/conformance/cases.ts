@@ -6,6 +6,7 @@
  * object showed, the latter two a second earlier and later.
  */
 
+import { FILE_RULES } from "./file_cases";
 import { OBJECTS, SHARD_KEY } from "./objects";
 
 const MIB = 1024 * 1024;
@@ -25,6 +26,8 @@ export interface Expected {
   readonly headers?: Readonly<Record<string, string | RegExp | null>>;
   /** The body: the whole object, a part of it, parts in this order as multipart/byteranges, or nothing. */
   readonly body?: "whole" | "nothing" | Span | readonly Span[];
+  /** The body: the stored zstd frames of a file, all of them or a part. */
+  readonly frames?: "whole" | Span;
 }
 
 export interface Case {
@@ -32,6 +35,8 @@ export interface Case {
   readonly method?: string;
   /** The object asked for at `/d/`; its path is percent-encoded by the runner. */
   readonly key?: string;
+  /** Or the file of the release `conf` `v1` that is asked for at `/f/`. */
+  readonly file?: string;
   /** Or the request's target, literally; `{token}` stands for a good token. */
   readonly target?: string;
   readonly headers?: Readonly<Record<string, string>>;
@@ -113,6 +118,7 @@ const refusedToken = (
 const PAST = Math.floor(Date.now() / 1000) - 3600;
 
 export const RULES: readonly Rule[] = [
+  ...FILE_RULES,
   {
     rule: "one range: closed, open, suffix, beyond the end",
     source: "RFC 9110 §14.1.2",

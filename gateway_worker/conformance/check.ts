@@ -1,9 +1,11 @@
 /** Runs one case over a real socket and says what is wrong with the answer. */
 
+import { zstdDecompressSync } from "node:zlib";
+
 import type { Stack } from "../test/stack";
 import type { Answer, Target } from "../test/target";
 import type { Case, Span } from "./cases";
-import { OBJECTS, sha256Of } from "./objects";
+import { LATEST_KEY, OBJECTS, RELEASE, RELEASED, sha256Of } from "./objects";
 
 const SECOND_MS = 1000;
 
@@ -12,6 +14,8 @@ export async function fillStore(target: Pick<Stack, "put">): Promise<void> {
   for (const [key, { bytes, recordsDigest }] of Object.entries(OBJECTS)) {
     await target.put(key, bytes, recordsDigest ? { "x-amz-meta-sha256": sha256Of(bytes) } : {});
   }
+  for (const [key, bytes] of RELEASE.objects) await target.put(key, Buffer.from(bytes));
+  await target.put(LATEST_KEY, Buffer.from('{"manifest_sha256":"","version":"v1"}\n'));
 }
 
 /** Gives one line for each expectation that does not hold. */
@@ -30,6 +34,12 @@ export async function mismatches(testCase: Case, target: Target): Promise<string
   }
   if (answer.status >= 400 && testCase.method !== "HEAD") wrong.push(...problemMismatches(answer, expect.code));
   if (expect.body !== undefined) wrong.push(...bodyMismatches(answer, expect.body, objectOf(testCase)));
+  if (expect.frames !== undefined) {
+    const frames = RELEASE.coded.get(testCase.file ?? "") ?? [];
+    wrong.push(...bodyMismatches(answer, expect.frames, Buffer.concat(frames)));
+    const decoded = Buffer.concat(frames.map((frame) => zstdDecompressSync(frame)));
+    if (!decoded.equals(objectOf(testCase))) wrong.push("the frames are not the file");
+  }
   // RFC 9110 section 15: an answer without a body has none whatever its length field says.
   const length = answer.headers["content-length"];
   if (length !== undefined && testCase.method !== "HEAD" && answer.status !== 304) {
@@ -40,16 +50,16 @@ export async function mismatches(testCase: Case, target: Target): Promise<string
 }
 
 async function ask(testCase: Case, target: Target): Promise<Answer> {
-  const { method = "GET", key, token } = testCase;
+  const { method = "GET", key, file, token } = testCase;
   const good = await goodToken(target);
-  const path = testCase.target?.replaceAll("{token}", good) ?? pathOf(key ?? "");
+  const path = testCase.target?.replaceAll("{token}", good) ?? pathOf(testCase);
   const headers: Record<string, string> = {};
   if (typeof token === "string") headers["Authorization"] = `Bearer ${token}`;
-  else if (token !== null && (key !== undefined || token !== undefined)) {
+  else if (token !== null && (key !== undefined || file !== undefined || token !== undefined)) {
     headers["Authorization"] =
       `Bearer ${token === undefined ? good : await target.token({ scp: ["conf/"], ...token })}`;
   }
-  Object.assign(headers, await withValidators(testCase.headers ?? {}, key, good, target));
+  Object.assign(headers, await withValidators(testCase, good, target));
   return target.send(method, path, headers);
 }
 
@@ -61,16 +71,20 @@ function goodToken(target: Target): Promise<string> {
   return token;
 }
 
-const pathOf = (key: string) => `/d/${key.split("/").map(encodeURIComponent).join("/")}`;
+function pathOf({ key, file }: Pick<Case, "key" | "file">): string {
+  const path = file === undefined ? `d/${key ?? ""}` : `f/conf/v1/${file}`;
+  return `/${path.split("/").map(encodeURIComponent).join("/")}`;
+}
 
-async function withValidators(
-  headers: Readonly<Record<string, string>>,
-  key: string | undefined,
-  token: string,
-  target: Target,
-): Promise<Record<string, string>> {
-  if (key === undefined || !Object.values(headers).some((value) => value.includes("{"))) return { ...headers };
-  const { headers: shown } = await target.send("HEAD", pathOf(key), { Authorization: `Bearer ${token}` });
+async function withValidators(testCase: Case, token: string, target: Target): Promise<Record<string, string>> {
+  const { key, file, headers = {} } = testCase;
+  const isPlain = !Object.values(headers).some((value) => value.includes("{"));
+  if (isPlain || (key === undefined && file === undefined)) return { ...headers };
+  const coding = headers["Accept-Encoding"];
+  const { headers: shown } = await target.send("HEAD", pathOf(testCase), {
+    Authorization: `Bearer ${token}`,
+    ...(coding === undefined ? {} : { "Accept-Encoding": coding }),
+  });
   const at = (seconds: number) =>
     new Date(Date.parse(String(shown["last-modified"])) + seconds * SECOND_MS).toUTCString();
   const values = { "{etag}": String(shown["etag"]), "{date}": at(0), "{date-1}": at(-1), "{date+1}": at(1) };
@@ -83,6 +97,10 @@ async function withValidators(
 }
 
 function objectOf(testCase: Case): Buffer {
+  if (testCase.file !== undefined) {
+    const released = Object.entries(RELEASED).find(([path]) => path === testCase.file)?.[1].content;
+    return Buffer.isBuffer(released) ? released : Buffer.alloc(0);
+  }
   return OBJECTS[testCase.key ?? ""]?.bytes ?? Buffer.alloc(0);
 }
 

@@ -9,14 +9,17 @@ import type { Stack } from "../test/stack";
 import type { Target } from "../test/target";
 import { RULES } from "./cases";
 import { fillStore, mismatches } from "./check";
+import { DECODE_MAX_BYTES } from "./objects";
 
 let store: Stack;
 let s3: Stack;
 let selfHosted: SelfHosted;
 
 beforeAll(async () => {
-  store = await startStack();
-  [s3, selfHosted] = await Promise.all([startStack(s3Settings(store)), startSelfHosted(s3Settings(store))]);
+  const settings = { FILE_DECODE_MAX_BYTES: String(DECODE_MAX_BYTES) };
+  store = await startStack(settings);
+  const s3Origin = { ...s3Settings(store), ...settings };
+  [s3, selfHosted] = await Promise.all([startStack(s3Origin), startSelfHosted(s3Origin)]);
   await fillStore(store);
 });
 

@@ -40,6 +40,7 @@ const gateway :Workerd.Worker = (
     (name = "S3_SECRET_ACCESS_KEY", fromEnvironment = "S3_SECRET_ACCESS_KEY"),
     (name = "ORIGIN_ANSWER_TIMEOUT_S", fromEnvironment = "ORIGIN_ANSWER_TIMEOUT_S"),
     (name = "ORIGIN_SLICE_TIMEOUT_S", fromEnvironment = "ORIGIN_SLICE_TIMEOUT_S"),
+    (name = "FILE_DECODE_MAX_BYTES", fromEnvironment = "FILE_DECODE_MAX_BYTES"),
     (name = "TOKEN_KEYRING", fromEnvironment = "TOKEN_KEYRING"),
     (name = "TOKEN_ISSUER", fromEnvironment = "TOKEN_ISSUER"),
     (name = "TOKEN_AUDIENCE", fromEnvironment = "TOKEN_AUDIENCE"),

@@ -26,6 +26,7 @@ export interface Env {
   readonly ORIGIN_ANSWER_TIMEOUT_S?: string;
   readonly ORIGIN_SLICE_TIMEOUT_S?: string;
   readonly SLICE_CACHE?: string;
+  readonly FILE_DECODE_MAX_BYTES?: string;
   readonly TOKEN_KEYRING?: string;
   readonly TOKEN_ISSUER?: string;
   readonly TOKEN_AUDIENCE?: string;
@@ -59,6 +60,8 @@ export interface Config {
   readonly limiterRules: LimiterRules;
   readonly origin: OriginSettings;
   readonly sliceCache: SliceCacheKind;
+  /** An answer about a file is decoded here up to this length, bytes. */
+  readonly fileDecodeMaxBytes: number;
 }
 
 /** A setting is missing or wrong. `variable` is its name; the message never holds a secret's value. */
@@ -75,6 +78,9 @@ export class ConfigError extends Error {
 /** An unkeyed or short-keyed hash of an IPv4 address is undone by trying all of them. */
 export const MIN_HASH_KEY_LENGTH = 32;
 
+/** 64 MiB, decoded and hashed in less than a second of CPU; a few megabytes of it are in memory at a time. */
+const DEFAULT_FILE_DECODE_MAX_BYTES = 64 * 1024 * 1024;
+
 /** @throws ConfigError that names the first variable that is wrong */
 export async function readConfig(env: Env): Promise<Config> {
   return {
@@ -89,6 +95,10 @@ export async function readConfig(env: Env): Promise<Config> {
     limiterRules: readLimiterRules(env),
     origin: readOrigin(env),
     sliceCache: readSliceCache(env.SLICE_CACHE || "api"),
+    fileDecodeMaxBytes: readPositiveInteger(
+      "FILE_DECODE_MAX_BYTES",
+      env.FILE_DECODE_MAX_BYTES || String(DEFAULT_FILE_DECODE_MAX_BYTES),
+    ),
   };
 }
 

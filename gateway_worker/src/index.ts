@@ -6,6 +6,7 @@ import type { RequestEvent } from "./events";
 import { Limiter } from "./limits/limiter";
 import { objectDenylist, objectLedgers } from "./limits/objects";
 import { writeLogs } from "./log_writer";
+import { FileReader } from "./files/answer";
 import { MetadataReader } from "./metadata";
 import type { Origin } from "./origin/interface";
 import { R2Origin } from "./origin/r2";
@@ -50,6 +51,7 @@ async function buildGateway(env: Env): Promise<Gateway> {
     config,
     metadata: new MetadataReader(origin),
     slices: new SliceReader(origin, sliceCacheOf(config, env)),
+    files: new FileReader(origin),
     tokens: new TokenVerifier(config.keyring, config.tokenRules),
     limiter: new Limiter(
       config.limiterRules,

@@ -5,6 +5,9 @@ import { Problem } from "./problem";
 /** Longest key that R2 and S3 accept, in bytes of UTF-8. */
 export const MAX_KEY_BYTES = 1024;
 
+/** Longest path of a file, bytes of UTF-8: what Linux allows (PATH_MAX). */
+export const MAX_FILE_PATH_BYTES = 4096;
+
 // C0 controls with NUL, and DEL: no release key holds one, and they corrupt logs and headers.
 const CONTROL_CHARACTER = /[\u0000-\u001f\u007f]/;
 
@@ -31,6 +34,11 @@ export function nameFromPath(encoded: string): string {
   return name;
 }
 
+/** The same for `{dataset}/{version}/{path}` of `/f/`: paths of files may be longer than keys. @throws Problem `bad_request` */
+export function filePathFromPath(encoded: string): string {
+  return checkedKey(percentDecoded(encoded), MAX_FILE_PATH_BYTES);
+}
+
 /** First segment of a key: the dataset that it belongs to. */
 export function datasetOf(key: string): string {
   return key.slice(0, (key + "/").indexOf("/"));
@@ -50,10 +58,10 @@ function percentDecoded(encoded: string): string {
   }
 }
 
-function checkedKey(key: string): string {
+function checkedKey(key: string, maxBytes = MAX_KEY_BYTES): string {
   if (key === "") throw new Problem("bad_request", "The key is missing.");
-  if (new TextEncoder().encode(key).length > MAX_KEY_BYTES) {
-    throw new Problem("bad_request", `The key is longer than ${MAX_KEY_BYTES} bytes.`);
+  if (new TextEncoder().encode(key).length > maxBytes) {
+    throw new Problem("bad_request", `The key is longer than ${maxBytes} bytes.`);
   }
   if (CONTROL_CHARACTER.test(key)) throw new Problem("bad_request", "The key holds a control character.");
   for (const segment of key.split("/")) {

@@ -9,6 +9,7 @@ const PROBLEMS = {
   key_not_allowed: { status: 403, title: "The token does not cover this key" },
   ip_not_allowed: { status: 403, title: "The token is bound to another address" },
   not_found: { status: 404, title: "No such object" },
+  not_acceptable: { status: 406, title: "No acceptable form of the file" },
   method_not_allowed: { status: 405, title: "Method not allowed" },
   precondition_failed: { status: 412, title: "A precondition does not hold" },
   range_not_satisfiable: { status: 416, title: "The range lies outside the object" },

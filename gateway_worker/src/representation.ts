@@ -1,6 +1,7 @@
 /** What to answer about an object that exists: status, header fields and body parts. Pure. */
 
 import { contentTypeOf, representationHeaders } from "./headers";
+import type { DescribedObject } from "./headers";
 import { wholeSeconds } from "./http_date";
 import { digestInName } from "./metadata";
 import type { ObjectMetadata } from "./origin/interface";
@@ -27,19 +28,27 @@ export interface Plan {
   readonly singleRange: ByteRange | null;
 }
 
+/** What of a representation an answer depends on; `size` in bytes. */
+export interface Representation extends DescribedObject {
+  readonly size: number;
+}
+
+/** The plan for an object of the store. @throws as `planRepresentation` */
+export function planResponse(request: Request, key: string, metadata: ObjectMetadata, requestId: string): Plan {
+  const sha256 = metadata.sha256 ?? digestInName(key);
+  const etag = sha256 === null ? metadata.originEtag : `"${sha256}"`;
+  const lastModifiedMs = wholeSeconds(metadata.lastModifiedMs);
+  return planRepresentation(request, { key, sha256, etag, lastModifiedMs, size: metadata.size }, requestId);
+}
+
 /**
  * Decides on GET or HEAD: preconditions, If-Range, Range, in this order (RFC 9110 section 13.2.2).
  *
  * @throws Problem `precondition_failed` or `range_not_satisfiable`
  */
-export function planResponse(request: Request, key: string, metadata: ObjectMetadata, requestId: string): Plan {
-  const { size } = metadata;
-  const sha256 = metadata.sha256 ?? digestInName(key);
-  const validators = {
-    etag: sha256 === null ? metadata.originEtag : `"${sha256}"`,
-    lastModifiedMs: wholeSeconds(metadata.lastModifiedMs),
-  };
-  const headers = representationHeaders(requestId, { key, sha256, ...validators });
+export function planRepresentation(request: Request, selected: Representation, requestId: string): Plan {
+  const { key, size, ...validators } = selected;
+  const headers = representationHeaders(requestId, selected);
 
   switch (evaluatePreconditions(request.headers, validators)) {
     case "precondition_failed":

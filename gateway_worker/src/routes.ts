@@ -1,6 +1,8 @@
 /** From method and URL to what is asked for. Pure. */
 
 import type { DenylistEntry } from "./admin";
+import { fileAskedFor } from "./files/target";
+import type { AskedFile } from "./files/target";
 import { keyFromPath, keyFromQuery, nameFromPath } from "./key";
 import { DENIED_KINDS } from "./limits/interface";
 import { Problem } from "./problem";
@@ -15,6 +17,7 @@ export type Route =
   | { readonly kind: "preflight"; readonly allowedMethods: string }
   /** `key()` checks and decodes, so that a caller sees the method refused first. */
   | { readonly kind: "object"; readonly key: () => string; readonly token: () => string }
+  | { readonly kind: "file"; readonly file: () => AskedFile; readonly token: () => string }
   | { readonly kind: "admin"; readonly entry: () => DenylistEntry; readonly token: () => string };
 
 /** @throws Problem `not_found` or `method_not_allowed` */
@@ -31,11 +34,19 @@ export function routeOf(request: Request): Route {
     return { kind: "admin", entry: () => entryOf(kind, value), token: () => tokenOf(request, search, false) };
   }
   const isDownload = pathname === "/download";
-  if (!isDownload && !pathname.startsWith("/d/")) {
-    throw new Problem("not_found", "There is no such route: objects are at /d/{key}.");
+  const isFile = pathname.startsWith("/f/");
+  if (!isDownload && !isFile && !pathname.startsWith("/d/")) {
+    throw new Problem(
+      "not_found",
+      "There is no such route: objects are at /d/{key}, files at /f/{dataset}/{version}/{path}.",
+    );
   }
   requireMethod(request.method, OBJECT_METHODS);
   if (request.method === "OPTIONS") return { kind: "preflight", allowedMethods: OBJECT_METHODS };
+  if (isFile) {
+    const file = () => fileAskedFor(pathname.slice("/f/".length));
+    return { kind: "file", file, token: () => tokenOf(request, search, false) };
+  }
   return {
     kind: "object",
     key: () => (isDownload ? keyFromQuery(onlyValue(search, "key")) : keyFromPath(pathname.slice("/d/".length))),

@@ -4,6 +4,7 @@ import { beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 
 import { ConfigError } from "./config";
 import type { RequestEvent } from "./events";
+import { FileReader } from "./files/answer";
 import type { Denylist, Ledgers } from "./limits/interface";
 import { Limiter } from "./limits/limiter";
 import { NO_COUNT } from "./limits/usage";
@@ -93,9 +94,11 @@ async function answerOf(origin: Partial<Origin>, load?: () => Promise<Gateway>) 
       limiterRules,
       origin: { kind: "r2" },
       sliceCache: "off",
+      fileDecodeMaxBytes: SIZE,
     },
     metadata: new MetadataReader({ ...good, ...origin }),
     slices: new SliceReader({ ...good, ...origin }, null),
+    files: new FileReader({ ...good, ...origin }),
     tokens: { verify: async () => grant } as unknown as TokenVerifier,
     limiter: new Limiter(limiterRules, ledgers),
     denylist,

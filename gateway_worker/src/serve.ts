@@ -10,6 +10,9 @@ import type { Config } from "./config";
 import { beginEvent, loggedAddress, recordAdmin, recordGrant, recordKey, recordRange, recordSources } from "./events";
 import type { RequestEvent } from "./events";
 import { commonHeaders, preflightHeaders, PROBLEM_CONTENT_TYPE } from "./headers";
+import { answerFile } from "./files/answer";
+import type { FileReader } from "./files/answer";
+import { logicalKey } from "./files/target";
 import type { Denylist } from "./limits/interface";
 import type { Admission, Limiter, LimiterEffects } from "./limits/limiter";
 import type { MetadataReader } from "./metadata";
@@ -28,6 +31,7 @@ export interface Gateway {
   readonly config: Config;
   readonly metadata: MetadataReader;
   readonly slices: SliceReader;
+  readonly files: FileReader;
   readonly tokens: TokenVerifier;
   readonly limiter: Limiter;
   readonly denylist: Denylist;
@@ -78,6 +82,17 @@ export async function serve(request: Request, load: () => Promise<Gateway>, effe
         answer = await objectAnswer(request, key, gateway, event, sources, charge, effects);
         break;
       }
+      case "file": {
+        const asked = route.file();
+        recordKey(event, logicalKey(asked));
+        const grant = await verified(route.token(), gateway, event, startedAt);
+        requireAddress(request, grant, gateway.config);
+        admission = await gateway.limiter.admit(grant, startedAt, effects);
+        const admitted = admission;
+        const charge = (bytes: number) => admitted.charge(bytes, startedAt);
+        answer = await answerFile({ request, asked, grant, gateway, event, sources, charge, effects });
+        break;
+      }
       case "admin": {
         const entry = route.entry();
         recordAdmin(event, entry);
@@ -107,17 +122,22 @@ export async function serve(request: Request, load: () => Promise<Gateway>, effe
     return new Response(sendsBody ? bytes : null, { status: answer.status, headers: answer.headers });
   }
   effects.defer(finish(answer.body, event, sources, admission, startedAt, effects));
-  return new Response(answer.body.stream, { status: answer.status, headers: answer.headers });
+  const { status, headers } = answer;
+  // What has a content coding has it already: workerd would code it itself.
+  return new Response(answer.body.stream, {
+    ...{ status, headers },
+    ...(headers.has("Content-Encoding") ? { encodeBody: "manual" } : {}),
+  });
 }
 
-interface Answer {
+export interface Answer {
   readonly status: number;
   readonly headers: Headers;
   readonly body: string | OpenedBody | null;
 }
 
 /** Where the bytes of one answer come from, counted while it is made. */
-interface Sources {
+export interface Sources {
   readonly origin: OriginUse;
   readonly cache: CacheUse;
 }

@@ -80,6 +80,11 @@ class Access:
         """URL of an object at the gateway, without the token."""
         return f"{self._gateway or self.grant.gateway}/d/{quote(key, safe='/')}"
 
+    def file_url(self, path: str) -> str:
+        """URL at the gateway of one file of the release, without the token."""
+        grant = self.grant
+        return f"{self._gateway or grant.gateway}/f/{grant.dataset}/{grant.version}/{quote(path, safe='/')}"
+
     def _ask(self) -> Grant:
         asked_at = time.monotonic()
         what = f"asking for access to {self._body['dataset']}@{self._body['version']}"

@@ -88,6 +88,19 @@ def test_the_form_is_canonical() -> None:
     assert document["delta"]["from"] is None
 
 
+def test_a_manifest_without_a_lookup_has_the_form_that_it_had_before_there_were_any() -> None:
+    assert "lookup" not in json.loads(a_manifest().to_bytes())["index"]
+
+
+def test_a_lookup_is_part_of_the_manifest_and_must_be_its_own() -> None:
+    lookup = IndexObject(key=release_key("data", "v1", "lookup.bin"), size=1, sha256=ONE, rows=1)
+    made = a_manifest(index=a_manifest().index.model_copy(update={"lookup": lookup}))
+    assert parse(made.to_bytes()) == made
+    foreign = made.to_bytes().replace(b"data/releases/v1/lookup.bin", b"data/releases/v2/lookup.bin")
+    with pytest.raises(IntegrityError, match="lookup"):
+        parse(foreign)
+
+
 def test_created_at_is_written_in_utc() -> None:
     east = datetime(2026, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))
     assert a_manifest(created_at=east).to_bytes() == a_manifest().to_bytes()

@@ -30,6 +30,14 @@ def check(payload: bytes, signature: bytes, jwk: dict[str, str] = JWK) -> None:
     verify(payload, signature, jwk)
 
 
+def test_a_signature_may_name_the_lookup_and_holds_all_the_same() -> None:
+    signature = sign(PAYLOAD, KEY, "lookup.0123456789abcdef.bin")
+    check(PAYLOAD, signature)
+    head = signature.split(b".")[0]
+    assert json.loads(base64.urlsafe_b64decode(head + b"=="))["lookup"] == "lookup.0123456789abcdef.bin"
+    assert b"lookup" not in base64.urlsafe_b64decode(SIGNATURE.split(b".")[0] + b"==")
+
+
 def with_header(**changes: object) -> bytes:
     """The signature with another header, signed by nobody."""
     head, _, tail = SIGNATURE.split(b".")

@@ -117,9 +117,9 @@ def put_release(store: MemoryBucket, dataset: str, version: str, shards: list[st
         files.append(Shard(key=shard_key(dataset, sha256), size=len(text), sha256=sha256, kind="base"))
         store.objects.setdefault(files[-1].key, Stored(text.encode(), store.now))
     index = {}
-    for name in ("files", "chunks"):
+    for name, suffix in (("files", "parquet"), ("chunks", "parquet"), ("lookup", "bin")):
         sha256 = hashlib.sha256(f"{version} {name}".encode()).hexdigest()
-        key = release_key(dataset, version, f"{name}.{sha256[:16]}.parquet")
+        key = release_key(dataset, version, f"{name}.{sha256[:16]}.{suffix}")
         store.objects[key] = Stored(name.encode(), store.now)
         index[name] = IndexObject(key=key, size=len(name), sha256=sha256, rows=1)
     manifest = Manifest(

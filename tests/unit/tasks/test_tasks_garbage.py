@@ -123,7 +123,7 @@ def test_without_apply_nothing_changes_and_everything_is_told(store: MemoryBucke
     store.calls.clear()
     result = collect(store, "data", KEEP_ONE, now=store.now)
     assert {operation for operation, _ in store.calls} <= {"list", "get", "head"}
-    assert [(item.version, item.bytes) for item in result.plan.expire] == [("v1", 3 + 11), ("v2", 2 + 11)]
+    assert [(item.version, item.bytes) for item in result.plan.expire] == [("v1", 3 + 17), ("v2", 2 + 17)]
     assert [row["what"] for row in result.plan.rows()] == ["expire v1", "expire v2", "sweep shards"]
     assert (result.plan.kept, result.plan.sweep_bytes) == (("v3",), len(b"orphan"))
 
@@ -145,6 +145,7 @@ def test_a_release_is_hidden_first_and_swept_after_the_grace_period(store: Memor
         shard("data", "c"),
         manifest.index.files.key,
         manifest.index.chunks.key,
+        manifest.index.lookup.key if manifest.index.lookup else None,
         release_key("data", "v3", MANIFEST),
         release_key("data", "v3", SIGNATURE),
         latest_key("data"),
@@ -163,6 +164,7 @@ def test_the_latest_stays_however_old(store: MemoryBucket) -> None:
         shard("data", "orphan"),
         release_key("data", "v3", "files.0123456789abcdef.parquet"),
         release_key("data", "v9", "chunks.parquet"),
+        release_key("data", "v3", "lookup.0123456789abcdef.bin"),
         release_key("data", "v9", CROISSANT),
         f"{lock_prefix('data')}clock-1.json",
         "data/patches/" + "0" * 64 + ".zst",
