@@ -47,7 +47,8 @@ def run(source: Path, root: Path, version: int) -> dict[str, object]:
     lap("plan")
     shards = [pack_shard(source, work, number, planned.kind, Compression()) for number in range(planned.shards)]
     lap("pack")
-    index = build_index(work, parent if planned.kind == "delta" else None, None)
+    # Without the gateway's lookup: no peer serves single files out of what it stores.
+    index = build_index(work, parent if planned.kind == "delta" else None, None, lookup=False)
     lap("index")
     for path in (work.entries, work.pieces, work.members, work.frames, *work.root.glob("placements-*")):
         path.unlink(missing_ok=True)

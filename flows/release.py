@@ -85,6 +85,7 @@ def release(
     smoke: bool = True,
     promote: bool = True,
     patches: bool = False,
+    lookup: bool = True,
 ) -> dict[str, Any]:
     """Release a folder as a new version of a dataset; returns what was stored and how long each step took.
 
@@ -100,6 +101,7 @@ def release(
         smoke: Test the release through the gateway before it is promoted.
         promote: Make it the latest version.
         patches: Make patches against the parent, which speed updates of clients up that hold it.
+        lookup: Let the gateway serve single files, for 88 bytes of storage each.
     """
     settings = Settings.from_env()
     request = check_release(settings, source, dataset, version, labels, card)
@@ -110,7 +112,7 @@ def release(
         exclusive(work_dir(settings, dataset, version)) as work,
         announced(bucket(settings), dataset, version, work.root) as announcement,
     ):
-        decisions = _decide(settings, work, dataset, version, full)
+        decisions = _decide(settings, work, dataset, version, full=full, lookup=lookup)
         work.prepare()
         with steps.step("scan") as row:
             found = scan_task(folder, work.entries)
@@ -139,7 +141,12 @@ def release(
             shards, uploads = _pack_and_upload(settings, dataset, folder, work, plan, compression)
             row["bytes"] = sum(shard.raw_size for shard in shards)
         with steps.step("index"):
-            index = index_task(work, None if plan.kind == "base" else parent_index, request.labels)
+            index = index_task(
+                work,
+                None if plan.kind == "base" else parent_index,
+                request.labels,
+                lookup=decisions["lookup"],
+            )
         pack = None
         if patches and parent_index is not None:
             with steps.step("patch"):
@@ -177,7 +184,9 @@ def release(
     return result
 
 
-def _decide(settings: Settings, work: WorkDir, dataset: str, version: str, full: bool) -> dict[str, Any]:
+def _decide(
+    settings: Settings, work: WorkDir, dataset: str, version: str, *, full: bool, lookup: bool
+) -> dict[str, Any]:
     """Decide on the parent and the moment, or repeat what an unfinished run of this release decided."""
     store = bucket(settings)
     earlier = work.started()
@@ -188,6 +197,7 @@ def _decide(settings: Settings, work: WorkDir, dataset: str, version: str, full:
     decisions = {
         "parent": latest.version if latest else None,
         "full": full,
+        "lookup": lookup,
         "created_at": datetime.now(UTC).replace(microsecond=0).isoformat(),
     }
     if latest:

@@ -23,12 +23,13 @@ class ReleaseIndex:
 
     files: IndexFile
     chunks: IndexFile
-    lookup: IndexFile
+    lookup: IndexFile | None
     shards: tuple[str, ...]
 
 
-def build_index(work: WorkDir, parent: ParentIndex | None, labels: Path | None) -> ReleaseIndex:
-    """Write both index files and their lookup. `parent` is None where its shards are not to be used.
+def build_index(work: WorkDir, parent: ParentIndex | None, labels: Path | None, *, lookup: bool = True) -> ReleaseIndex:
+    """Write both index files and, with `lookup`, what the gateway serves single files by. `parent` is None where its
+    shards are not to be used.
 
     `labels` is a CSV, JSONL or Parquet file with a `path` column: its other columns join files.parquet. Raises
     SourceError for labels that do not fit, LadingError if a chunk has no place (a bug, never a broken release).
@@ -53,12 +54,14 @@ def build_index(work: WorkDir, parent: ParentIndex | None, labels: Path | None) 
         )
         if chunk_rows != tables.row("SELECT count(*) FROM pieces")[0]:
             raise LadingError("some chunks have no place in any shard", "report this as a bug; nothing was released")
-        tables.view("files", files)
         tables.view("chunks", chunks)
-        lookup = work.index(INDEX_LOOKUP)
-        lookup_rows = write_lookup(tables, lookup)
+        looked_up = None
+        if lookup:
+            tables.view("files", files)
+            place = work.index(INDEX_LOOKUP)
+            looked_up = describe(place, write_lookup(tables, place))
         shards = tuple(row[0] for row in tables.rows("SELECT DISTINCT lower(hex(shard)) FROM chunks ORDER BY 1"))
-    return ReleaseIndex(describe(files, file_rows), describe(chunks, chunk_rows), describe(lookup, lookup_rows), shards)
+    return ReleaseIndex(describe(files, file_rows), describe(chunks, chunk_rows), looked_up, shards)
 
 
 def _places(tables: Tables, work: WorkDir, parent: ParentIndex | None) -> None:

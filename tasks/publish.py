@@ -111,7 +111,9 @@ def build_manifest(
         sources=card.sources,
         files=tuple(by_hash.values()),
         index=Index(
-            files=index_object(index.files), chunks=index_object(index.chunks), lookup=index_object(index.lookup)
+            files=index_object(index.files),
+            chunks=index_object(index.chunks),
+            lookup=index_object(index.lookup) if index.lookup else None,
         ),
         totals=Totals(
             files=plan.files,
@@ -150,7 +152,7 @@ def publish(
     data = manifest.to_bytes()
     own = manifest.index
     for entry, file in ((own.files, index.files), (own.chunks, index.chunks), (own.lookup, index.lookup)):
-        if entry is not None:
+        if entry is not None and file is not None:
             store.upload(file.path, entry.key, entry.sha256)
     if manifest.patches and patches:
         store.upload(patches.path, manifest.patches.pack.key, patches.sha256)

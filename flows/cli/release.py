@@ -32,6 +32,7 @@ def command(
     patches: Annotated[
         bool, typer.Option("--patches", help="Make patches against the parent, for quick updates.")
     ] = False,
+    lookup: Annotated[bool, typer.Option(help="Let the gateway serve single files.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be stored, and store nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
@@ -65,6 +66,7 @@ def command(
             smoke=smoke,
             promote=promote,
             patches=patches,
+            lookup=lookup,
         )
     for warning in result["warnings"]:
         print(f"lading: warning: {warning}", file=sys.stderr)

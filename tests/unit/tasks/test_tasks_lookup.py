@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import zstandard
 from tasks_releases import File, Folder, Link, Release, Tree, make_release, rows, write_tree
 from test_tasks_manifest import manifest_of
 
+from lading.index import IndexFile
 from lading.lookup import DANGLING, FOLDER, Found, Lookup
+from tasks.build_index import build_index
 
 LARGE = random.Random(1).randbytes(10 * 1024 * 1024)
 
 
+def written(release: Release) -> IndexFile:
+    assert release.index.lookup is not None
+    return release.index.lookup
+
+
 def lookup_of(release: Release) -> Lookup:
-    data = release.index.lookup.path.read_bytes()
+    data = written(release).path.read_bytes()
     return Lookup(lambda offset, length: data[offset : offset + length], len(data))
 
 
@@ -42,7 +50,7 @@ def by_spans(release: Release, found: Found) -> bytes:
 def check(release: Release, tree: Tree) -> int:
     """Every file of a tree, by its pieces and by its spans; returns how many had spans."""
     lookup, whole = lookup_of(release), 0
-    assert len(lookup) == len(rows(release.index.files.path)) == release.index.lookup.rows
+    assert len(lookup) == len(rows(release.index.files.path)) == written(release).rows
     for path, node in tree.items():
         found = lookup.find(path)
         assert found is not None
@@ -87,4 +95,11 @@ def test_the_lookup_is_named_by_its_content_and_in_the_manifest(tmp_path: Path) 
     described = manifest_of(release, "v1").index.lookup
     assert described is not None
     assert described.key == f"data/releases/v1/lookup.{described.sha256[:16]}.bin"
-    assert (described.rows, described.size) == (1, release.index.lookup.path.stat().st_size)
+    assert (described.rows, described.size) == (1, written(release).path.stat().st_size)
+
+
+def test_a_release_may_do_without(tmp_path: Path) -> None:
+    release = make_release(write_tree(tmp_path / "1", {"a": File(b"a")}), tmp_path / "base")
+    index = build_index(release.work, None, None, lookup=False)
+    assert index.lookup is None
+    assert manifest_of(replace(release, index=index), "v1").index.lookup is None
