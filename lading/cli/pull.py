@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -51,7 +49,7 @@ def command(
     """
     selection = selection_of(include, exclude, files_from, where)
     rate = None if limit_rate is None else parse_rate(limit_rate)
-    with reporter(quiet) as progress, saying_how_to_go_on():
+    with reporter(quiet) as progress:
         result = pull(
             reference,
             dest,
@@ -65,16 +63,6 @@ def command(
         print(json.dumps(result.to_json()))
     elif not quiet:
         print(summary(result, dest), file=sys.stderr)
-
-
-@contextmanager
-def saying_how_to_go_on() -> Iterator[None]:
-    """After Ctrl-C, say so: Typer ends with exit code 130 and no word."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("lading: interrupted; what was fetched is kept: run the same command to go on", file=sys.stderr)
-        raise
 
 
 def selection_of(

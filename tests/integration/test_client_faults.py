@@ -184,6 +184,30 @@ def test_ctrl_c_ends_a_stalled_pull_at_once_and_says_how_to_go_on(
     assert listing(tmp_path / "dest") == expected
 
 
+@pytest.mark.parametrize("arguments", [("ls", "faults@v1"), ("cat", "faults/large.bin"), ("show", "faults")])
+def test_ctrl_c_ends_other_commands_with_one_line(
+    stack: RunningStack, released: tuple[str, dict], arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    proxy = FaultProxy(str(stack.settings.gateway_url), stall_s=25.0)
+    try:
+        proxy.schedule.extend(["stall"] * 5)
+        environment = {**stack.environment, "LADING_GATEWAY_URL": proxy.url, "LADING_HOME": str(tmp_path)}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lading", *arguments],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert proxy.open_stalls.wait(30)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=10)
+    finally:
+        proxy.close()
+    assert (process.returncode, said) == (130, "lading: interrupted\n")
+
+
 def test_a_connection_that_hardly_moves_is_broken_off(
     stack: RunningStack, released: tuple[str, dict], proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
