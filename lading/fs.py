@@ -12,7 +12,7 @@ from typing import Any
 from fsspec.spec import AbstractFileSystem  # type: ignore[import-untyped]
 
 from lading.client.reader import FileInfo, Reader, split_path
-from lading.client.select import EVERYTHING
+from lading.client.selection import EVERYTHING
 from lading.errors import NotFoundError
 from lading.sdk import BUFFER_BYTES
 from lading.settings import Settings

@@ -103,7 +103,7 @@ def error_of(response: requests.Response, what: str) -> LadingError:
     )
     message = f"{what}: {str(said).rstrip('.')} ({details})"
     if response.status_code == 401:
-        return AccessError(message, "check LADING_API_KEY")
+        return AccessError(message, "check LADING_API_KEY, or run 'lading login' again")
     if response.status_code == 403:
         return AccessError(message, "ask the dataset's owner for access")
     if response.status_code == 404:

@@ -12,7 +12,7 @@ from lading.client import pull as _pull
 from lading.client.progress import Progress
 from lading.client.pull import JOBS, PullResult
 from lading.client.reader import FileInfo, Reader, split_path
-from lading.client.select import EVERYTHING, Selection
+from lading.client.selection import EVERYTHING, Selection
 from lading.errors import UsageError
 from lading.settings import Settings
 
@@ -29,6 +29,7 @@ def pull(
     where: str | None = None,
     jobs: int = JOBS,
     rate_limit: int | None = None,
+    overwrite: bool = False,
     progress: Progress | None = None,
     settings: Settings | None = None,
 ) -> PullResult:
@@ -39,6 +40,7 @@ def pull(
     where             one SQL expression over the columns of files.parquet
     jobs              parallel requests
     rate_limit        bytes per second
+    overwrite         replace files of `dest` that Lading did not write; without it they are a ConflictError
     progress          is told how it goes on
     settings          by default from the environment (LADING_*)
 
@@ -52,6 +54,7 @@ def pull(
         selection=selection,
         jobs=jobs,
         rate_limit=rate_limit,
+        overwrite=overwrite,
         progress=progress,
     )
 

@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import Any
 
 from lading.client.reader import FileInfo, Reader
-from lading.client.select import Selection
+from lading.client.selection import Selection
 from lading.settings import Settings
 
 try:

@@ -26,6 +26,8 @@ COMMANDS = {
     "show": ("lading.cli.show", "Describe a release."),
     "cat": ("lading.cli.cat", "Write files of a release to stdout."),
     "url": ("lading.cli.url", "Print signed URLs for curl, wget, aria2 and others."),
+    "login": ("lading.cli.login", "Keep an API key for later commands."),
+    "logout": ("lading.cli.logout", "Forget the API key that is kept."),
     "verify": ("lading.cli.verify", "Check that a pulled folder is as it was pulled."),
     "release": ("flows.cli.release", "Release a folder as a new version of a dataset."),
     "promote": ("flows.cli.promote", "Make a version the dataset's latest."),
@@ -46,6 +48,11 @@ EXTRAS = {"flows": "pipeline", "analytics": "pipeline", "issuer": "issuer"}
 
 EXIT_INTERRUPTED = 130
 
+KEPT = {"pull": "what was fetched is kept: run the same command to go on"} | dict.fromkeys(
+    ("release", "gc", "report"), "what was done is kept: run the same command to go on"
+)
+"""What is said after Ctrl-C of commands that go on where they stopped."""
+
 
 class _Commands(TyperGroup):
     """Knows the commands' names and help, and loads the one that runs."""
@@ -56,6 +63,15 @@ class _Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         known = COMMANDS.get(cmd_name)
         return TyperCommand(cmd_name, help=known[1]) if known else None
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            # Typer ends with exit code 130 and no word.
+            kept = KEPT.get(ctx.invoked_subcommand or "")
+            print(f"lading: interrupted{'; ' + kept if kept else ''}", file=sys.stderr)
+            raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
@@ -109,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         fail(LadingError(f"something unexpected happened: {reason}", "set LADING_DEBUG=1 to see where"))
     except KeyboardInterrupt:
-        print("lading: interrupted; what was done is kept: run the same command to go on", file=sys.stderr)
+        print("lading: interrupted", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
 
 

@@ -7,9 +7,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from lading.client.compare import Work
 from lading.client.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from lading.client.compare import Work
 
 PLAIN_INTERVAL_S = 5.0
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +12,7 @@ import typer
 from lading.cli.progress import reporter
 from lading.client.pace import parse_rate
 from lading.client.pull import JOBS, PullResult, pull
-from lading.client.select import Selection, read_paths
+from lading.client.selection import Selection, read_paths
 from lading.errors import UsageError
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -39,6 +37,9 @@ def command(
     limit_rate: Annotated[
         str | None, typer.Option(metavar="RATE", help="Bytes per second at most, such as 500k or 2.5M.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that Lading did not write and that differ, too.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
 ) -> None:
@@ -48,22 +49,20 @@ def command(
     """
     selection = selection_of(include, exclude, files_from, where)
     rate = None if limit_rate is None else parse_rate(limit_rate)
-    with reporter(quiet) as progress, saying_how_to_go_on():
-        result = pull(reference, dest, selection=selection, jobs=jobs, rate_limit=rate, progress=progress)
+    with reporter(quiet) as progress:
+        result = pull(
+            reference,
+            dest,
+            selection=selection,
+            jobs=jobs,
+            rate_limit=rate,
+            overwrite=overwrite,
+            progress=progress,
+        )
     if as_json:
         print(json.dumps(result.to_json()))
     elif not quiet:
         print(summary(result, dest), file=sys.stderr)
-
-
-@contextmanager
-def saying_how_to_go_on() -> Iterator[None]:
-    """After Ctrl-C, say so: Typer ends with exit code 130 and no word."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("lading: interrupted; what was fetched is kept: run the same command to go on", file=sys.stderr)
-        raise
 
 
 def selection_of(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lading.client.access import Access
-from lading.client.remote import fetch_signature
+from lading.client.opening import fetch_signature
 from lading.client.transfer import Transfer
 from lading.client.trust import TrustStore
 from lading.errors import IntegrityError

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from pathlib import Path
 
 from lading.client.destination import Destination
-from lading.client.hashing import sha256_until
+from lading.client.hashing import BLOCK_BYTES
 from lading.client.plan import Entry, Target
 from lading.client.state import State
+from lading.client.transfer import Stopped
 from lading.tables import Tables
 
 SYNC_BYTES = 8 * 1024 * 1024
 """Files from this size on are forced to the disk one by one: to lose one in a power cut costs more than to wait."""
+
+WAITING_CHUNKS = 1024
+"""Chunks of one file that are remembered to be hashed when those before them are there."""
 
 
 class Assemblies:
@@ -58,10 +63,12 @@ class Assemblies:
     def write(self, target: Target, raw: bytes | memoryview) -> None:
         """Write a verified chunk to its place. `finish` or `finish_complete` has to follow when it was the last."""
         assembly = self._open[target.entry.path]
-        _write(self._state.partial / target.entry.partial, target.file_offset, raw)
+        partial = self._state.partial / target.entry.partial
+        _write(partial, target.file_offset, raw)
         self._state.note_chunk(target.entry.partial, target.seq)
         with self._lock:
             assembly.missing -= 1
+        assembly.hash.went_in(partial, target.file_offset, raw)
 
     def finish_complete(self) -> None:
         """Finish every file that lacks no chunk."""
@@ -77,7 +84,7 @@ class Assemblies:
             assembly.finished = True
         entry = assembly.entry
         partial = self._state.partial / entry.partial
-        if not _is_right(partial, entry, self._stop):
+        if not _is_right(partial, assembly, self._stop):
             # Its chunks were right one by one, so the partial file was damaged since: the next pass fetches it anew.
             partial.unlink(missing_ok=True)
             self._state.note_dropped(entry.partial)
@@ -89,12 +96,67 @@ class Assemblies:
 class _Assembly:
     """One file: `missing` is how many of its chunks are not in its partial file yet."""
 
-    __slots__ = ("entry", "finished", "missing")
+    __slots__ = ("entry", "finished", "hash", "missing")
 
     def __init__(self, entry: Entry, missing: int) -> None:
         self.entry = entry
         self.missing = missing
         self.finished = False
+        self.hash = RunningHash()
+
+
+class RunningHash:
+    """SHA-256 of a file that is written in any order, computed as far as it is there from its beginning on.
+
+    When the last chunk comes, most is done; what a pull before this one wrote is read from the file. Thread-safe.
+    """
+
+    __slots__ = ("_digest", "_hashing", "_lock", "_position", "_waiting")
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._position = 0
+        self._hashing = threading.Lock()
+        self._waiting: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def went_in(self, path: Path, offset: int, raw: bytes | memoryview) -> None:
+        """These bytes are in the file now. One thread hashes at a time; the others leave their chunks to it, or to
+        `complete`."""
+        with self._lock:
+            if len(self._waiting) < WAITING_CHUNKS:
+                self._waiting[offset] = len(raw)
+        if not self._hashing.acquire(blocking=False):
+            return
+        try:
+            while (length := self._next()) is not None:
+                if self._position == offset:
+                    self._digest.update(raw)
+                else:
+                    with path.open("rb", buffering=0) as file:
+                        file.seek(self._position)
+                        self._digest.update(file.read(length))
+                self._position += length
+        finally:
+            self._hashing.release()
+
+    def _next(self) -> int | None:
+        """Length of the chunk that the hash lacks next, if it is there."""
+        with self._lock:
+            return self._waiting.pop(self._position, None)
+
+    def complete(self, path: Path, stop: threading.Event) -> bytes:
+        """The hash of the whole file, which nobody writes to any more. Raises Stopped."""
+        block = bytearray(BLOCK_BYTES)
+        view = memoryview(block)
+        with self._hashing, path.open("rb", buffering=0) as file:
+            file.seek(self._position)
+            while count := file.readinto(block):
+                if stop.is_set():
+                    raise Stopped
+                self._digest.update(view[:count])
+                self._position += count
+            return self._digest.digest()
 
 
 def _write(path: Path, offset: int, data: bytes | memoryview) -> None:
@@ -113,14 +175,15 @@ def _write(path: Path, offset: int, data: bytes | memoryview) -> None:
         os.close(descriptor)
 
 
-def _is_right(path: Path, entry: Entry, stop: threading.Event) -> bool:
+def _is_right(path: Path, assembly: _Assembly, stop: threading.Event) -> bool:
     """Whether a file has the wanted content. A large one is forced to the disk first, before it takes its place."""
+    entry = assembly.entry
     try:
         if path.stat().st_size != entry.size:
             return False
         if entry.size >= SYNC_BYTES:
             with path.open("rb+") as file:
                 os.fsync(file.fileno())
-        return sha256_until(path, stop) == entry.sha256
+        return assembly.hash.complete(path, stop) == entry.sha256
     except FileNotFoundError:
         return False

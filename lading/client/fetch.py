@@ -138,7 +138,7 @@ class Fetcher:
             except IntegrityError:
                 if attempt == PIECE_ATTEMPTS:
                     raise
-                (data,) = self._transfer.pieces(stored, [(frame.offset, frame.length)])
+                data = self._transfer.again(stored, frame.offset, frame.length)
             else:
                 yield from zip(frame.chunks, views, strict=True)
                 return

@@ -12,8 +12,11 @@ GAP_BYTES = 64 * 1024
 """Unwanted bytes between two frames that are fetched along rather than asked around."""
 
 RANGE_BYTES = 8 * 1024 * 1024
-"""Size at which a ranged request ends, so that all threads have something to do."""
+"""Smallest size at which a ranged request ends."""
 
+RANGE_MAX_BYTES = 32 * 1024 * 1024
+"""Largest one. A request costs a round trip, and at the gateway the slices at its ends, which the neighbours read too:
+on one machine, 8 requests at once of 8 MiB took twice the time of those of 32 MiB."""
 
 RANGE_CHUNKS = 1024
 """Number of chunks at which a ranged request ends: what is known of each takes memory, too."""
@@ -77,8 +80,14 @@ def frames(tables: Tables) -> Iterator[tuple[str, Frame]]:
         yield shard, Frame(offset, length, chunks)
 
 
-def ranges(frames: Iterable[tuple[str, Frame]]) -> Iterator[Range]:
-    """Group frames that lie near each other into requests of about RANGE_BYTES."""
+def range_bytes(total: int, jobs: int) -> int:
+    """The size of requests, so that `total` bytes make full rounds for `jobs` threads and all end at about one time."""
+    rounds = max(1, -(-total // (jobs * RANGE_MAX_BYTES)))
+    return max(RANGE_BYTES, -(-total // (jobs * rounds)))
+
+
+def ranges(frames: Iterable[tuple[str, Frame]], most: int = RANGE_BYTES) -> Iterator[Range]:
+    """Group frames that lie near each other into requests of at most `most` bytes, or of one frame."""
     current: Range | None = None
     chunks = 0
     for shard, frame in frames:
@@ -86,7 +95,7 @@ def ranges(frames: Iterable[tuple[str, Frame]]) -> Iterator[Range]:
             first, last = current.frames[0], current.frames[-1]
             end = last.offset + last.length
             near = shard == current.shard and frame.offset - end <= GAP_BYTES
-            if near and frame.offset + frame.length - first.offset <= RANGE_BYTES and chunks < RANGE_CHUNKS:
+            if near and frame.offset + frame.length - first.offset <= most and chunks < RANGE_CHUNKS:
                 current.frames.append(frame)
                 chunks += len(frame.chunks)
                 continue

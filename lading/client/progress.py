@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from lading.client.compare import Work
+if TYPE_CHECKING:
+    from lading.client.compare import Work
 
 
 class Progress(Protocol):

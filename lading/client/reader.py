@@ -20,7 +20,8 @@ from typing import Any, NamedTuple, Self
 from lading.client.access import Access
 from lading.client.plan import GAP_BYTES
 from lading.client.remote import RemoteRelease, open_release
-from lading.client.select import Selection, select
+from lading.client.select import select
+from lading.client.selection import Selection
 from lading.client.smalltables import SmallTables
 from lading.client.transfer import StoredObject, Transfer
 from lading.client.trust import TrustStore
@@ -205,7 +206,7 @@ class Reader:
             except IntegrityError:
                 if attempt == FRAME_ATTEMPTS:
                     raise
-                (frame,) = self._transfer.pieces(stored, [(place.frame_offset, place.frame_length)])
+                frame = self._transfer.again(stored, place.frame_offset, place.frame_length)
         raise AssertionError("unreachable")
 
     def _cached(self, place: Place) -> bytes | None:

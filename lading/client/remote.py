@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lading.client.access import Access
+from lading.client.opening import Signed, fetch_signed
 from lading.client.transfer import StoredObject, Transfer
 from lading.client.trust import TrustStore
 from lading.errors import IntegrityError
 from lading.index import sha256_of
 from lading.manifest import IndexObject, Manifest, parse
-from lading.names import INDEX_CHUNKS, INDEX_FILES, INDEX_PATCHES, MANIFEST, SIGNATURE, release_key
+from lading.names import INDEX_CHUNKS, INDEX_FILES, INDEX_PATCHES
+from lading.parallel import Ahead
 
-MANIFEST_LIMIT = 64 * 1024 * 1024
-SIGNATURE_LIMIT = 64 * 1024
 INDEX_PIECE_BYTES = 8 * 1024 * 1024
+
+ATTEMPTS = 3
+"""How often a manifest or an index that came with wrong bytes is fetched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +37,21 @@ class RemoteRelease:
         return {s.sha256: StoredObject(s.key, s.size, s.sha256) for s in self.manifest.files}
 
 
-def fetch_manifest(access: Access, transfer: Transfer, trust: TrustStore) -> tuple[Manifest, str]:
+def fetch_manifest(
+    access: Access, transfer: Transfer, trust: TrustStore, signed: Signed | None = None
+) -> tuple[Manifest, str]:
     """The manifest of the release that `access` is for, with its SHA-256. Raises IntegrityError."""
     dataset, version = access.grant.dataset, access.grant.version
-    data = transfer.whole(release_key(dataset, version, MANIFEST), MANIFEST_LIMIT)
-    signature = fetch_signature(access, transfer)
-    trust.check(dataset, data, signature)
+    for attempt in range(1, ATTEMPTS + 1):
+        data, signature = signed or fetch_signed(access, transfer)
+        try:
+            trust.check(dataset, data, signature)
+            break
+        except IntegrityError:
+            # Bytes that were spoilt on the way are another error only if they come again.
+            signed = None
+            if attempt == ATTEMPTS:
+                raise
     manifest = parse(data)
     if (manifest.dataset, manifest.version) != (dataset, version):
         raise IntegrityError(
@@ -49,19 +61,17 @@ def fetch_manifest(access: Access, transfer: Transfer, trust: TrustStore) -> tup
     return manifest, hashlib.sha256(data).hexdigest()
 
 
-def fetch_signature(access: Access, transfer: Transfer) -> bytes:
-    """The detached signature of the release that `access` is for."""
-    return transfer.whole(release_key(access.grant.dataset, access.grant.version, SIGNATURE), SIGNATURE_LIMIT)
-
-
-def open_release(access: Access, transfer: Transfer, trust: TrustStore, folder: Path) -> RemoteRelease:
+def open_release(
+    access: Access, transfer: Transfer, trust: TrustStore, folder: Path, signed: Signed | None = None
+) -> RemoteRelease:
     """Fetch manifest and index into `folder`/<manifest's SHA-256>; index files that are there already are kept."""
-    manifest, digest = fetch_manifest(access, transfer, trust)
+    manifest, digest = fetch_manifest(access, transfer, trust, signed)
     own = folder / digest
     own.mkdir(parents=True, exist_ok=True)
     release = RemoteRelease(manifest, digest, own / INDEX_FILES, own / INDEX_CHUNKS)
+    chunks = Ahead(lambda: fetch_index(transfer, manifest.index.chunks, release.chunks))
     fetch_index(transfer, manifest.index.files, release.files)
-    fetch_index(transfer, manifest.index.chunks, release.chunks)
+    chunks.result()
     return release
 
 
@@ -79,6 +89,20 @@ def fetch_index(transfer: Transfer, entry: IndexObject, path: Path) -> None:
     """Fetch one index file, atomically, and check it. Raises IntegrityError."""
     if path.exists() and path.stat().st_size == entry.size and sha256_of(path) == entry.sha256:
         return
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            _fetch_index(transfer, entry, path)
+            return
+        except _WrongBytesError:
+            if attempt == ATTEMPTS:
+                raise
+
+
+class _WrongBytesError(IntegrityError):
+    """What came does not have the hash that the manifest says."""
+
+
+def _fetch_index(transfer: Transfer, entry: IndexObject, path: Path) -> None:
     stored = StoredObject(entry.key, entry.size, entry.sha256)
     pieces = [(start, min(INDEX_PIECE_BYTES, entry.size - start)) for start in range(0, entry.size, INDEX_PIECE_BYTES)]
     partial = path.with_name(path.name + ".partial")
@@ -89,5 +113,7 @@ def fetch_index(transfer: Transfer, entry: IndexObject, path: Path) -> None:
             file.write(piece)
     if digest.hexdigest() != entry.sha256:
         partial.unlink()
-        raise IntegrityError(f"{entry.key} does not match its SHA-256", "try again; if it stays so, tell its publisher")
+        raise _WrongBytesError(
+            f"{entry.key} does not match its SHA-256", "try again; if it stays so, tell its publisher"
+        )
     partial.replace(path)

@@ -7,39 +7,15 @@ it runs in a DuckDB of its own that sees this one file, may not change anything,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
+from lading.client.selection import Selection
 from lading.duck import duckdb
 from lading.errors import NotFoundError, UsageError
 from lading.tables import NdjsonWriter, Tables, literal
 
 WHERE_MEMORY = "128MB"
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """What is wanted of a release; what all given conditions hold for is selected, and everything without any.
-
-    include  globs, one of which has to match
-    exclude  globs, none of which may match
-    paths    paths of files, or of folders with all that is below them; None is no condition
-    where    one SQL expression over the columns of files.parquet, the labels' columns included
-    """
-
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    paths: tuple[str, ...] | None = None
-    where: str | None = None
-
-    @property
-    def everything(self) -> bool:
-        """Whether no condition is given."""
-        return not self.include and not self.exclude and self.paths is None and self.where is None
-
-
-EVERYTHING = Selection()
 
 
 def select(tables: Tables, release_files: Path, selection: Selection, scratch: Path) -> None:
@@ -139,12 +115,6 @@ def glob_regex(pattern: str) -> str:
     except re.error as error:
         raise UsageError(f"the pattern {pattern!r} is malformed: {error}", "write '[[]' for a bracket itself") from None
     return f"(?s){made}(?:/.*)?"
-
-
-def read_paths(lines: Iterable[str]) -> tuple[str, ...]:
-    """Paths from a list of lines; empty lines and a leading `./` do not count."""
-    stripped = (line.rstrip("\r\n").removeprefix("./").rstrip("/") for line in lines)
-    return tuple(dict.fromkeys(line for line in stripped if line))
 
 
 def _matches(pattern: str) -> str:

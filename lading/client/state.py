@@ -104,8 +104,12 @@ class State:
         """A file is complete in its place."""
         self._note(op="file", path=path, size=size, mtime_ns=mtime_ns, sha256=sha256.hex())
 
+    def note_suspect(self, path: str, size: int, sha256: bytes) -> None:
+        """A file that Lading wrote is not what it was: it stays Lading's, and the next pull looks at it."""
+        self.note_file(path, size, -1, sha256)
+
     def note_gone(self, path: str) -> None:
-        """A file that Lading wrote was removed."""
+        """A file that Lading wrote was removed, or is the user's from now on."""
         self._note(op="gone", path=path)
 
     def note_chunk(self, partial: str, seq: int) -> None:

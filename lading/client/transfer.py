@@ -100,11 +100,22 @@ class Transfer:
         Gaps between pieces are read and thrown away. When the transfer breaks off, it goes on at the byte that is
         missing. Raises IntegrityError if the object is another one now.
         """
+        return self._pieces(stored, pieces, self._slots)
+
+    def again(self, stored: StoredObject, offset: int, length: int) -> bytes | bytearray:
+        """One piece once more, for who iterates over `pieces`: it runs in the slot which that holds. To wait for a
+        second slot would be for ever, where every thread holds one and waits."""
+        (piece,) = self._pieces(stored, [(offset, length)], None)
+        return piece
+
+    def _pieces(
+        self, stored: StoredObject, pieces: list[tuple[int, int]], slots: Slots | None
+    ) -> Iterator[bytes | bytearray]:
         done = 0
         piece = bytearray()
         last = pieces[-1][0] + pieces[-1][1] - 1
         for attempt in _Attempts(self._stop, stored.key):
-            if not self._slots.take(self._stop):
+            if slots and not slots.take(self._stop):
                 raise Stopped
             well = False
             try:
@@ -132,7 +143,8 @@ class Transfer:
             except _FAILURES as error:
                 failure = error
             finally:
-                self._slots.give_back(well=well)
+                if slots:
+                    slots.give_back(well=well)
             attempt.failed(failure, self._note_busy(failure))
 
     def _blocks(self, response: requests.Response, wanted: int) -> Iterator[bytes]:
@@ -166,7 +178,8 @@ class Transfer:
         return error.wait
 
     def _get(self, key: str, headers: dict[str, str]) -> requests.Response:
-        """A successful answer with its body unread. Renews the token once if the gateway calls it expired."""
+        """A successful answer with its body unread. A token that the gateway calls expired is renewed: the first time
+        at once, then as any other failure that may pass, with a wait between."""
         for renewed in (False, True):
             if self._stop.wait(max(0.0, self._busy_until - time.monotonic())):
                 raise Stopped
@@ -184,9 +197,11 @@ class Transfer:
                     raise TransferError(f"{key} came with a content coding", "check the proxies on the way")
                 return response
             with response:
-                if response.status_code == 403 and problem(response).get("code") == "token_expired" and not renewed:
+                if response.status_code == 403 and problem(response).get("code") == "token_expired":
                     self._access.renew(token)
-                    continue
+                    if not renewed:
+                        continue
+                    raise _Retriable(_always_expired(key), None, busy=False)
                 error = error_of(response, f"fetching {key}")
                 if response.status_code in RETRIED_STATUS:
                     raise _Retriable(error, _retry_after(response), busy=response.status_code in BUSY_STATUS)
@@ -206,6 +221,13 @@ class _Retriable(Exception):  # noqa: N818 - never leaves this module
         self.error = error
         self.wait = wait
         self.busy = busy
+
+
+def _always_expired(key: str) -> TransferError:
+    return TransferError(
+        f"fetching {key}: the gateway calls every token expired, new ones too",
+        "its clock and the issuer's differ: tell who runs them, then try again; what was fetched is kept",
+    )
 
 
 _FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, _BrokenOff, _Retriable)

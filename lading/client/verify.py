@@ -73,7 +73,8 @@ def verify(dest: Path, progress: Progress | None = None) -> VerifyResult:
                     progress.made(entry[2] or 0)
                     if problem:
                         # The next pull must not trust it for its size and mtime.
-                        state.note_gone(entry[0])
+                        if entry[3] is not None:
+                            state.note_suspect(entry[0], entry[2] or 0, entry[3])
                         findings.append(Finding(entry[0], problem))
             except BaseException:
                 stop.set()

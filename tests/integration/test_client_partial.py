@@ -11,7 +11,7 @@ from test_release_and_pull import pull_to, release
 from trees import changed, listing, varied
 
 from lading.client.pull import pull
-from lading.client.select import Selection
+from lading.client.selection import Selection
 from lading.errors import ConflictError
 
 

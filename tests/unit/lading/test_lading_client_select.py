@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lading.client.select import EVERYTHING, Selection, glob_regex, read_paths, select, where_ids
+from lading.client.select import glob_regex, select, where_ids
+from lading.client.selection import EVERYTHING, Selection, read_paths
 from lading.errors import NotFoundError, UsageError
 from lading.tables import Tables
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lading.client.plan import GAP_BYTES, RANGE_BYTES, Frame, ranges
+from lading.client.plan import GAP_BYTES, RANGE_BYTES, RANGE_MAX_BYTES, Frame, range_bytes, ranges
 
 
 def frames(*sizes: tuple[int, int], shard: str = "s") -> list[tuple[str, Frame]]:
@@ -50,3 +50,11 @@ def test_a_small_gap_is_fetched_along_and_a_larger_one_is_not() -> None:
 
 def test_nothing_wanted_is_nothing_asked() -> None:
     assert list(ranges([])) == []
+
+
+@given(total=st.integers(0, 10**13), jobs=st.integers(1, 64))
+def test_requests_are_of_a_size_that_gives_every_thread_as_many(total: int, jobs: int) -> None:
+    size = range_bytes(total, jobs)
+    assert RANGE_BYTES <= size <= RANGE_MAX_BYTES
+    rounds = -(-total // (size * jobs))
+    assert size == RANGE_BYTES or size * jobs * rounds - total < jobs * rounds, "a part of the threads would be idle"

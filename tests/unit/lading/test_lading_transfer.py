@@ -315,17 +315,35 @@ def test_a_lasting_failure_is_not_tried_again(
     assert len(server.gets) == 1
 
 
-def test_a_token_that_the_gateway_calls_expired_is_renewed_once(server: Server, transfer: Transfer) -> None:
-    server.answers.append(problem(403, "token_expired"))
+def test_a_piece_is_fetched_again_in_the_middle_of_a_transfer_that_holds_the_only_slot(
+    session: requests.Session, access: Access
+) -> None:
+    transfer = Transfer(session, access, jobs=1)
+    got = []
+    for piece, (offset, length) in zip(transfer.pieces(STORED, PIECES), PIECES, strict=True):
+        got.append(transfer.again(STORED, offset, length))
+        assert got[-1] == piece
+    assert got == content(PIECES)
+
+
+@pytest.mark.parametrize("refusals", [1, 2, 5])
+def test_a_token_that_the_gateway_calls_expired_is_renewed_each_time(
+    server: Server, transfer: Transfer, refusals: int
+) -> None:
+    server.answers.extend([problem(403, "token_expired")] * refusals)
     assert list(transfer.pieces(STORED, PIECES)) == content(PIECES)
-    assert [request.headers["Authorization"] for request in server.gets] == ["Bearer token-1", "Bearer token-2"]
+    tokens = [f"Bearer token-{number + 1}" for number in range(refusals + 1)]
+    assert [request.headers["Authorization"] for request in server.gets] == tokens
 
 
-def test_a_renewed_token_that_is_refused_again_is_an_error(server: Server, transfer: Transfer) -> None:
-    server.answers.extend([problem(403, "token_expired")] * 2)
-    with pytest.raises(AccessError, match="token_expired"):
+def test_a_gateway_that_calls_every_token_expired_is_named_after_some_attempts(
+    server: Server, transfer: Transfer
+) -> None:
+    server.answers.extend([problem(403, "token_expired")] * 1000)
+    with pytest.raises(TransferError, match="calls every token expired") as caught:
         list(transfer.pieces(STORED, PIECES))
-    assert server.tokens == 2
+    assert "clock" in str(caught.value.hint)
+    assert server.tokens == 2 * MAX_ATTEMPTS + 1
 
 
 def test_a_revoked_token_is_not_renewed(server: Server, transfer: Transfer) -> None:
