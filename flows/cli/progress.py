@@ -51,11 +51,14 @@ class Lines:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._said = time.monotonic()
+        self._said: float | None = None
 
     def __call__(self, advance: Advance) -> None:
         with self._lock:
             now = time.monotonic()
+            if self._said is None:
+                # Prefect may have taken its time before anything was done.
+                self._said = now
             if now - self._said < PLAIN_INTERVAL_S:
                 return
             self._said = now

@@ -6,6 +6,7 @@ its class in lading/errors.py, 130 after Ctrl-C.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -118,23 +119,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except LadingError as error:
         fail(error)
     except OSError as error:
-        fail(LadingError(f"{error.filename or 'the system'}: {error.strerror or error}", "mend it and try again"))
+        fail(_of_the_system(error), error)
     except Exception as error:
         if os.environ.get("LADING_DEBUG"):
             raise
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        fail(LadingError(f"something unexpected happened: {reason}", "set LADING_DEBUG=1 to see where"))
+        fail(LadingError(f"something unexpected happened: {reason}", "set LADING_DEBUG=1 to see where"), error)
     except KeyboardInterrupt:
         print("lading: interrupted", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
 
 
-def fail(error: LadingError) -> None:
-    """Print an error as one line (log excerpts, where there are any, on lines of their own) and exit."""
+def _of_the_system(error: OSError) -> LadingError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = error.filename or "a disk that this needs"
+        return LadingError(f"{where}: no space left", "free some, or set LADING_HOME to a folder on a larger disk")
+    return LadingError(f"{error.filename or 'the system'}: {error.strerror or error}", "mend it and try again")
+
+
+def fail(error: LadingError, raised: BaseException | None = None) -> None:
+    """Print an error as one line (log excerpts, where there are any, on lines of their own) and exit.
+
+    `raised` is what really happened, if it was something else.
+    """
     print(f"lading: {error}", file=sys.stderr)
     # Prefect keeps a failed run's exception, and with it every frame. DuckDB would report what those frames hold as
     # leaked when the process ends.
-    cause: BaseException | None = error
+    cause: BaseException | None = raised or error
     while cause is not None:
         traceback.clear_frames(cause.__traceback__)
         cause = cause.__cause__ or cause.__context__

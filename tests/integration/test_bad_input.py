@@ -168,6 +168,22 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
+def test_a_release_that_fills_its_disk_goes_on_when_there_is_room(
+    stack: RunningStack, dataset: str, make_tree: Callable[..., Path], small_disk: Path
+) -> None:
+    source = make_tree("source", {"large.bin": os.urandom(80_000_000), "small.txt": b"small"})
+    command = ("release", str(source), dataset, "--version", "v1", "--no-smoke")
+    home = {"LADING_HOME": str(small_disk / "home")}
+    refused(stack.lading(*command, "--quiet", **home), 1, "no space left", "LADING_HOME")
+    assert bucket(stack.settings).head(latest_key(dataset)) is None
+
+    subprocess.run(["mount", "-o", "remount,size=300m", str(small_disk)], check=True)
+    done = stack.lading(*command, "--json", **home)
+    assert done.returncode == 0, done.stderr
+    assert bucket(stack.settings).head(latest_key(dataset)) is not None
+    assert not list((small_disk / "home" / "work" / dataset).glob("v1/*"))
+
+
 def test_pull_onto_a_disk_that_gets_full(
     stack: RunningStack, dataset: str, make_tree: Callable[..., Path], small_disk: Path
 ) -> None:
