@@ -6,9 +6,7 @@ Plain dataclasses: the steps of a release use them without loading the model of 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
-
-from annotated_types import Interval
+from typing import Any, ClassVar, Literal
 
 _STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}
 """How pydantic reads them as parts of a manifest."""
@@ -35,4 +33,8 @@ class Compression:
     __pydantic_config__: ClassVar = _STRICT
 
     algorithm: Literal["zstd"] = "zstd"
-    level: Annotated[int, Interval(ge=1, le=22)] = 3
+    level: int = 3
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.level <= 22:
+            raise ValueError("level is to be from 1 to 22")

@@ -5,12 +5,13 @@ Two Parquet files for each source folder and chunking parameters: one row for ea
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-
-from filelock import FileLock
 
 from lading.parameters import Chunking
 from lading.tables import Tables, literal
@@ -29,14 +30,20 @@ class HashCache:
         name = hashlib.sha256(identity.encode()).hexdigest()[:24]
         self._files = folder / f"{name}-files.parquet"
         self._pieces = folder / f"{name}-pieces.parquet"
-        self._lock = FileLock(folder / f"{name}.lock")
+        self._lock = folder / f"{name}.lock"
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self._lock.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def load(self, tables: Tables, *, ignore: bool = False) -> None:
         """Tables `cached` and `cached_pieces`: what holds for those of `entries` that are as they were.
 
         A file is as it was if its size, mtime in nanoseconds and inode are. With `ignore` both tables are empty.
         """
-        with self._lock:
+        with self._locked():
             if ignore or not (self._files.exists() and self._pieces.exists()):
                 tables.run(
                     "CREATE TABLE cached (path VARCHAR, size BIGINT, mtime_ns BIGINT, inode UBIGINT, sha256 BLOB)"
@@ -57,7 +64,7 @@ class HashCache:
 
     def save(self, tables: Tables, started_ns: int) -> None:
         """Remember tables `all_hashes` and `large_pieces`; `started_ns` is when the first file was read."""
-        with self._lock:
+        with self._locked():
             # The two belong together: between the removal and the last write there is no cache at all.
             self._files.unlink(missing_ok=True)
             tables.save("SELECT path, seq, chunk_offset, length, chunk_sha256 FROM large_pieces", self._pieces)
