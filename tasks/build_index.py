@@ -9,7 +9,7 @@ from typing import Any
 
 from lading.duck import duckdb
 from lading.errors import LadingError, SourceError, UsageError
-from lading.index import CHUNK_COLUMNS, FILE_COLUMNS, IndexFile, describe
+from lading.index import CHUNK_COLUMNS, FILE_COLUMNS, IndexFile, describe, view_chunks
 from lading.lookup import write_lookup
 from lading.names import INDEX_CHUNKS, INDEX_FILES, INDEX_LOOKUP
 from lading.tables import Tables, identifier, literal
@@ -48,8 +48,9 @@ def build_index(work: WorkDir, parent: ParentIndex | None, labels: Path | None, 
         join = "LEFT JOIN labels l USING (path)" if labels else ""
         file_rows = tables.save(f"SELECT {columns}{joined} FROM entries e {join} ORDER BY e.file_id", files)
         chunk_rows = tables.save(
-            f"SELECT {', '.join(CHUNK_COLUMNS)} FROM pieces JOIN entries USING (path) "
-            "JOIN places USING (chunk_sha256) ORDER BY file_id, seq",
+            f"SELECT {', '.join(CHUNK_COLUMNS)} FROM (SELECT * REPLACE (CASE WHEN length < size THEN chunk_sha256 END "
+            "AS chunk_sha256) FROM pieces JOIN entries USING (path) JOIN places USING (chunk_sha256)) "
+            "ORDER BY file_id, seq",
             chunks,
         )
         if chunk_rows != tables.row("SELECT count(*) FROM pieces")[0]:
@@ -71,7 +72,8 @@ def _places(tables: Tables, work: WorkDir, parent: ParentIndex | None) -> None:
     if list(work.root.glob(work.placements().name)):
         sources.append(f"SELECT 0 AS age, {columns} FROM read_parquet({literal(work.placements())})")
     if parent is not None:
-        sources.append(f"SELECT 1 AS age, {columns} FROM read_parquet({literal(parent.chunks)})")
+        view_chunks(tables, "parent_chunks", parent.files, parent.chunks)
+        sources.append(f"SELECT 1 AS age, {columns} FROM parent_chunks")
     if not sources:
         sources.append(
             "SELECT 0 AS age, ''::BLOB AS chunk_sha256, ''::BLOB AS shard, 0::BIGINT AS frame_offset, "

@@ -91,7 +91,7 @@ MEANINGS = {
     "mode": "Permission bits",
     "mtime": "Time of the last change, seconds since the epoch",
     "seq": "Number of the chunk within its file, from 0",
-    "chunk_sha256": "SHA-256 of the chunk, 32 bytes",
+    "chunk_sha256": "SHA-256 of the chunk, 32 bytes; null where the chunk is the whole file",
     "length": "Length of the chunk in bytes",
     "shard": "SHA-256 of the shard that holds the chunk, 32 bytes",
     "frame_offset": "Offset of the zstd frame within the shard, in bytes",

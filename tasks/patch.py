@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from lading.frames import FrameDecompressor
-from lading.index import IndexFile, describe
+from lading.index import IndexFile, describe, view_chunks
 from lading.names import INDEX_CHUNKS, INDEX_FILES, INDEX_PATCHES, shard_key
 from lading.objectstore import Bucket, bucket
 from lading.parallel import cores, ordered_map
@@ -26,7 +26,7 @@ from lading.parameters import Compression
 from lading.patches import MARGIN_BYTES, MAX_BASE_BYTES, SEGMENT_BYTES, WINDOW_LOG
 from lading.settings import Settings
 from lading.shard import MAX_FRAME_BYTES
-from lading.tables import NdjsonWriter, Tables, literal
+from lading.tables import NdjsonWriter, Tables
 from tasks.pack import read_chunk
 from tasks.plan import ParentIndex
 from tasks.work import WorkDir
@@ -159,13 +159,13 @@ def make_patches(
 def _prepare(tables: Tables, work: WorkDir, parent: ParentIndex) -> None:
     """Views of both indexes, and `modified`: files of new content, each with the old file that it came from."""
     tables.view("new_files", work.index(INDEX_FILES))
-    tables.view("new_chunks", work.index(INDEX_CHUNKS))
     tables.view("old_files", parent.files)
-    tables.view("old_chunks", parent.chunks)
-    for name, path in (("old", parent.chunks), ("new", work.index(INDEX_CHUNKS))):
+    view_chunks(tables, "new_chunks", work.index(INDEX_FILES), work.index(INDEX_CHUNKS))
+    view_chunks(tables, "old_chunks", parent.files, parent.chunks)
+    for name in ("old", "new"):
         tables.run(
             f"CREATE VIEW {name}_places AS SELECT *, (sum(length) OVER (PARTITION BY file_id ORDER BY seq "
-            f"ROWS UNBOUNDED PRECEDING) - length)::BIGINT AS file_offset FROM read_parquet({literal(path)})"
+            f"ROWS UNBOUNDED PRECEDING) - length)::BIGINT AS file_offset FROM {name}_chunks"
         )
     tables.run(_MODIFIED)
 

@@ -14,6 +14,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from lading.index import view_chunks
 from lading.shard import CHUNK_MEMBER_PREFIX
 from lading.tables import Tables, literal
 from tasks.work import WorkDir
@@ -126,7 +127,7 @@ def _parent_views(tables: Tables, parent: ParentIndex | None) -> None:
         tables.run("CREATE TABLE known (chunk_sha256 BLOB)")
         return
     tables.view("parent_files", parent.files)
-    tables.view("parent_chunks", parent.chunks)
+    view_chunks(tables, "parent_chunks", parent.files, parent.chunks)
 
 
 def _leave_behind(tables: Tables, parent: ParentIndex) -> None:

@@ -106,7 +106,8 @@ def compare(tables: Tables, old_indexes: list[Path], *, partial: bool = False) -
     # The same rows as in chunks.parquet, with the place of each chunk in its file.
     tables.run("""
         CREATE OR REPLACE TABLE needed AS
-        SELECT t.path, t.partial, c.seq, c.file_offset, c.length, c.chunk_sha256, c.shard, c.frame_offset,
+        SELECT t.path, t.partial, c.seq, c.file_offset, c.length,
+               coalesce(c.chunk_sha256, t.sha256) AS chunk_sha256, c.shard, c.frame_offset,
                c.frame_length, c.inner_offset, d.seq IS NOT NULL AS done
         FROM (SELECT *, sum(length) OVER (PARTITION BY file_id ORDER BY seq ROWS UNBOUNDED PRECEDING) - length
                   AS file_offset FROM chunks) c
@@ -172,7 +173,7 @@ def _sources(tables: Tables, old_indexes: list[Path]) -> None:
         "SELECT chunk_sha256, path, file_offset FROM ("
         "SELECT file_id, chunk_sha256, sum(length) OVER (PARTITION BY file_id ORDER BY seq ROWS UNBOUNDED PRECEDING) "
         "- length AS file_offset "
-        f"FROM read_parquet({literal(folder / 'chunks.parquet')})) "
+        f"FROM read_parquet({literal(folder / 'chunks.parquet')}) WHERE chunk_sha256 IS NOT NULL) "
         f"JOIN read_parquet({literal(folder / 'files.parquet')}) USING (file_id) "
         "SEMI JOIN trusted USING (path, sha256)"
         for folder in old_indexes

@@ -12,6 +12,7 @@ from lading.client.remote import open_release
 from lading.client.transfer import Transfer
 from lading.client.trust import TrustStore
 from lading.http import session as http_session
+from lading.index import view_chunks
 from lading.names import parse_reference
 from lading.settings import Settings
 from lading.tables import Tables
@@ -54,7 +55,7 @@ class Diff:
                 transfer = Transfer(session, access)
                 release = open_release(access, transfer, TrustStore(settings.trust_store), Path(self._folder.name))
                 self._tables.view(f"{name}_files", release.files)
-                self._tables.view(f"{name}_chunks", release.chunks)
+                view_chunks(self._tables, f"{name}_chunks", release.files, release.chunks)
         self._tables.run(_CHANGES)
 
     def __enter__(self) -> Diff:

@@ -28,7 +28,7 @@ from lading.client.trust import TrustStore
 from lading.errors import IntegrityError, NotFoundError
 from lading.frames import FrameDecompressor
 from lading.http import session as http_session
-from lading.index import FILE_COLUMNS
+from lading.index import FILE_COLUMNS, view_chunks
 from lading.names import parse_reference
 from lading.settings import Settings
 from lading.shard import MAX_FRAME_BYTES
@@ -98,7 +98,7 @@ class Reader:
             self._shards = self.release.shards
             self._tables = SmallTables()
             self._tables.view("files", self.release.files)
-            self._tables.view("chunks", self.release.chunks)
+            view_chunks(self._tables, "chunks", self.release.files, self.release.chunks)
         except BaseException:
             self._session.close()
             raise

@@ -18,6 +18,7 @@ from tasks_releases import (
     Link,
     Release,
     Tree,
+    chunk_hashes,
     edits,
     extract,
     make_release,
@@ -81,8 +82,7 @@ def test_any_edited_tree_is_rebuilt_from_index_and_shards_of_a_delta(
         delta = make_release(write_tree(root / "new", new), root / "2", base, chunking=SMALL_CHUNKING)
     assert rebuild(delta) == new
     assert set(delta.index.shards) <= delta.store.keys()
-    known = set(rows(base.index.chunks.path, "chunk_sha256"))
-    wanted = set(rows(delta.index.chunks.path, "chunk_sha256"))
+    known, wanted = chunk_hashes(base), chunk_hashes(delta)
     assert delta.plan.new_chunks >= len(wanted - known)
     if wanted <= known and not delta.plan.compacted_bytes:
         assert delta.packed == []
@@ -307,5 +307,5 @@ def test_chunks_that_are_stored_again_are_read_from_the_new_shard(
     base = make_release(write_tree(tmp_path / "1", {"f": File(old)}), tmp_path / "base", chunking=SMALL_CHUNKING)
     source = write_tree(tmp_path / "2", {"f": File(new)})
     delta = make_release(source, tmp_path / "delta", base, chunking=SMALL_CHUNKING)
-    assert set(rows(base.index.chunks.path, "chunk_sha256")) & set(rows(delta.index.chunks.path, "chunk_sha256"))
+    assert chunk_hashes(base) & chunk_hashes(delta)
     assert delta.index.shards == (delta.packed[0].sha256,)
