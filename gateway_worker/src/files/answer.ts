@@ -265,7 +265,7 @@ async function contentOf(
   const openShard = shardOpener(file);
   if (spans !== null) return { open: codedContent(spans, openShard), memory: 0 };
   const whole = range.length === entry.size ? entry.sha256 : null;
-  const open = decodedContent(pieces, whole, entry.size, openShard, gateway.files.frames);
+  const open = decodedContent(pieces, whole, entry.size, openShard, gateway.files.frames.of(file.asked.dataset));
   return { open, memory: memoryOf(pieces) };
 }
 

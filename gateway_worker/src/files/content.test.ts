@@ -98,7 +98,7 @@ describe.each([false, true])("scattered over shards: %s", (scattered) => {
     const sha256 = hexOf(new Uint8Array(await crypto.subtle.digest("SHA-256", CONTENT)));
     const whole = length === SIZE ? sha256 : null;
     const { bytes, error } = await read(
-      decodedContent(pieces, whole, SIZE, openShard, new FrameMemory()),
+      decodedContent(pieces, whole, SIZE, openShard, new FrameMemory().of("ds")),
       offset,
       length,
     );
@@ -121,7 +121,7 @@ test("pieces of a later part need nothing of those before", async () => {
   const { pieces, origin, openShard } = await stored(false);
   origin.asked.length = 0;
   const { bytes } = await read(
-    decodedContent(pieces.slice(2, 4), null, SIZE, openShard, new FrameMemory()),
+    decodedContent(pieces.slice(2, 4), null, SIZE, openShard, new FrameMemory().of("ds")),
     3500,
     4000,
   );
@@ -138,7 +138,11 @@ describe("damage", () => {
     const { origin, pieces, shardKeys, openShard } = await stored(false);
     const { frameOffset, frameLength } = pieces[2]!;
     origin.damage(shardKeys[0]!, frameOffset + Math.floor(where * (frameLength - 1)));
-    const { bytes, error } = await read(decodedContent(pieces, null, SIZE, openShard, new FrameMemory()), 0, SIZE);
+    const { bytes, error } = await read(
+      decodedContent(pieces, null, SIZE, openShard, new FrameMemory().of("ds")),
+      0,
+      SIZE,
+    );
     expect(error).toBeInstanceOf(DamagedFrame);
     expect(bytes).toEqual(CONTENT.subarray(0, pieces[2]!.start));
   });
@@ -147,7 +151,11 @@ describe("damage", () => {
     const { pieces, openShard } = await stored(false);
     const [first, , third] = pieces as [Piece, Piece, Piece];
     const swapped = { ...first, frameOffset: third.frameOffset, frameLength: third.frameLength };
-    const { bytes, error } = await read(decodedContent([swapped], null, SIZE, openShard, new FrameMemory()), 0, 10);
+    const { bytes, error } = await read(
+      decodedContent([swapped], null, SIZE, openShard, new FrameMemory().of("ds")),
+      0,
+      10,
+    );
     expect(error).toBeInstanceOf(DamagedFrame);
     expect(bytes).toHaveLength(0);
   });
@@ -159,7 +167,11 @@ describe("damage", () => {
     let start = 0;
     const placed = turned.map((piece) => ({ ...piece, start: (start += piece.length) - piece.length }));
     const sha256 = hexOf(new Uint8Array(await crypto.subtle.digest("SHA-256", CONTENT)));
-    const { bytes, error } = await read(decodedContent(placed, sha256, SIZE, openShard, new FrameMemory()), 0, SIZE);
+    const { bytes, error } = await read(
+      decodedContent(placed, sha256, SIZE, openShard, new FrameMemory().of("ds")),
+      0,
+      SIZE,
+    );
     expect(error).toBeInstanceOf(DamagedFrame);
     expect(bytes.length).toBeLessThan(SIZE);
   });
@@ -176,7 +188,7 @@ test("memory is that of two pieces and two reads, however many there are", () =>
 test("frames that follow each other are read together, up to 4 MiB", async () => {
   const { pieces, origin, openShard } = await stored(false);
   origin.asked.length = 0;
-  await read(decodedContent(pieces, null, SIZE, openShard, new FrameMemory()), 0, SIZE);
+  await read(decodedContent(pieces, null, SIZE, openShard, new FrameMemory().of("ds")), 0, SIZE);
   expect(origin.asked.filter((asked) => !asked.startsWith("HEAD"))).toHaveLength(1);
   const large = { shard: "s", frameLength: 1_500_000, innerOffset: 0, length: 1 };
   const many = Array.from({ length: 10 }, (_, n) => ({ ...large, frameOffset: n * 1_500_000 }) as Piece);
@@ -187,7 +199,7 @@ describe("frames that were decoded last", () => {
   const piece = (n: number, innerOffset = 512) => ({ shard: "s", frameOffset: n, innerOffset }) as Piece;
 
   test("are remembered up to 16 MiB, the one that was used longest ago goes first", () => {
-    const memory = new FrameMemory();
+    const memory = new FrameMemory().of("ds");
     const raw = new Uint8Array(3 * 1024 * 1024);
     for (const n of [0, 1, 2, 3, 4]) memory.put(piece(n), raw);
     expect(memory.get(piece(0))).toBe(raw);
@@ -195,8 +207,14 @@ describe("frames that were decoded last", () => {
     expect([0, 1, 2, 5].map((n) => memory.get(piece(n)) !== null)).toEqual([true, false, true, true]);
   });
 
-  test("are those that several files share", () => {
+  test("of one dataset are not those of another", () => {
     const memory = new FrameMemory();
+    memory.of("a").put(piece(1), new Uint8Array(1));
+    expect([memory.of("a").get(piece(1)), memory.of("b").get(piece(1))]).toEqual([new Uint8Array(1), null]);
+  });
+
+  test("are those that several files share", () => {
+    const memory = new FrameMemory().of("ds");
     memory.put(piece(1, 0), new Uint8Array(10));
     memory.put(piece(2), new Uint8Array(5 * 1024 * 1024));
     expect([memory.get(piece(1, 0)), memory.get(piece(2))]).toEqual([null, null]);

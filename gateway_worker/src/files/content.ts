@@ -7,7 +7,7 @@ import type { ByteRange } from "../range";
 import { slicesOf } from "../slices/interface";
 import type { SliceSource } from "../slices/interface";
 import { DamagedFrame, decodedFrame, pieceIn } from "./frames";
-import type { FrameMemory } from "./frames";
+import type { KnownFrames } from "./frames";
 import type { Piece, Span } from "./lookup";
 
 /** Opens bytes of a shard that lie within one slice of it. */
@@ -46,19 +46,19 @@ export function decodedContent(
   wholeSha256: string | null,
   size: number,
   openShard: OpenShard,
-  memory: FrameMemory,
+  known: KnownFrames,
 ): OpenSlice {
   const readOf = new Map(readsOf(pieces).flatMap((read) => read.pieces.map((piece) => [piece, read])));
   const stored = lastOnes(KEPT_READS, (read: Read) =>
     collected([...slicesOf(read)], read.length, (slice) => openShard(read.shard, slice)),
   );
   const decoded = lastOnes(KEPT_PIECES, async (piece: Piece) => {
-    let raw = memory.get(piece);
+    let raw = known.get(piece);
     if (raw === null) {
       const read = readOf.get(piece)!;
       const begin = piece.frameOffset - read.offset;
       raw = decodedFrame((await stored(read)).subarray(begin, begin + piece.frameLength), piece);
-      memory.put(piece, raw);
+      known.put(piece, raw);
     }
     return pieceIn(raw, piece);
   });

@@ -44,32 +44,47 @@ export async function pieceIn(raw: Uint8Array, piece: Piece): Promise<Uint8Array
 
 const placeOf = ({ frameOffset, shard }: Piece) => `the frame at ${frameOffset} of shard ${shard}`;
 
+/** Decoded frames of one dataset that are at hand. */
+export interface KnownFrames {
+  get(piece: Piece): Uint8Array | null;
+  put(piece: Piece, raw: Uint8Array): void;
+}
+
 /**
  * The frames of small files that were decoded last: who reads such files one after the other finds many of them in one
- * frame. A shard is named by its content, so that what is remembered stays true.
+ * frame. A shard is named by its content, so that what is remembered stays true. It is remembered by dataset all the same:
+ * the lookup of one must not give what lies in another.
  */
 export class FrameMemory {
   readonly #frames = new Map<string, Uint8Array>();
   #bytes = 0;
 
-  get(piece: Piece): Uint8Array | null {
-    const raw = this.#frames.get(nameOf(piece));
+  of(dataset: string): KnownFrames {
+    const nameOf = ({ frameOffset, shard }: Piece) => `${frameOffset} ${shard} ${dataset}`;
+    return {
+      get: (piece) => this.#get(nameOf(piece)),
+      put: (piece, raw) => {
+        if (piece.innerOffset > 0 && raw.length <= MAX_SHARED_FRAME_BYTES) this.#put(nameOf(piece), raw);
+      },
+    };
+  }
+
+  #get(name: string): Uint8Array | null {
+    const raw = this.#frames.get(name);
     if (raw === undefined) return null;
-    this.#frames.delete(nameOf(piece));
-    this.#frames.set(nameOf(piece), raw);
+    this.#frames.delete(name);
+    this.#frames.set(name, raw);
     return raw;
   }
 
-  put(piece: Piece, raw: Uint8Array): void {
-    if (piece.innerOffset === 0 || raw.length > MAX_SHARED_FRAME_BYTES || this.#frames.has(nameOf(piece))) return;
-    this.#frames.set(nameOf(piece), raw);
+  #put(name: string, raw: Uint8Array): void {
+    if (this.#frames.has(name)) return;
+    this.#frames.set(name, raw);
     this.#bytes += raw.length;
-    for (const [name, oldest] of this.#frames) {
+    for (const [oldest, { length }] of this.#frames) {
       if (this.#bytes <= MAX_REMEMBERED_BYTES) break;
-      this.#frames.delete(name);
-      this.#bytes -= oldest.length;
+      this.#frames.delete(oldest);
+      this.#bytes -= length;
     }
   }
 }
-
-const nameOf = ({ frameOffset, shard }: Piece) => `${frameOffset} ${shard}`;
