@@ -98,8 +98,8 @@ def test_the_command_says_what_would_go_and_does_it_only_with_apply(
     alone = {
         version: sum(
             item.size
-            for item in (*manifest.files, manifest.index.files, manifest.index.chunks)
-            if item.key not in {shard.key for shard in manifest_of(store, dataset, "v3").files}
+            for item in (*manifest.files, manifest.index.files, manifest.index.chunks, manifest.index.lookup)
+            if item is not None and item.key not in {shard.key for shard in manifest_of(store, dataset, "v3").files}
         )
         for version in ("v1", "v2")
         for manifest in [manifest_of(store, dataset, version)]
