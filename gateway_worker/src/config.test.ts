@@ -22,6 +22,7 @@ describe("readConfig", () => {
       tokenRules: { issuer: "lading", audience: "lading-gateway", maxLifetimeSeconds: 3600 },
       ipLogging: { kind: "prefix" },
       clientIpSource: "cf-connecting-ip",
+      fileDecodeMaxBytes: 67_108_864,
     });
     expect([...config.keyring].map(([kid, entry]) => [kid, entry.algorithm])).toEqual([
       ["ed", "EdDSA"],
@@ -32,6 +33,8 @@ describe("readConfig", () => {
   test.each([
     ["TOKEN_MAX_LIFETIME_S", { TOKEN_MAX_LIFETIME_S: "1h" }],
     ["TOKEN_MAX_LIFETIME_S", { TOKEN_MAX_LIFETIME_S: "0" }],
+    ["FILE_DECODE_MAX_BYTES", { FILE_DECODE_MAX_BYTES: "64M" }],
+    ["FILE_DECODE_MAX_BYTES", { FILE_DECODE_MAX_BYTES: "0" }],
     ["LOG_IP", { LOG_IP: "none" }],
     ["LOG_IP_HASH_KEY", { LOG_IP: "hash" }],
     ["LOG_IP_HASH_KEY", { LOG_IP: "hash", LOG_IP_HASH_KEY: "short" }],

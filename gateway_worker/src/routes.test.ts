@@ -48,8 +48,32 @@ describe("routeOf", () => {
     expect(() => object(path).key()).toThrow(expect.objectContaining({ code: "bad_request" }));
   });
 
+  test("a file is named by dataset, version and path, however they are written", () => {
+    for (const path of ["/f/ds/v1/a%20b/c?token=t1", "/f/ds%2Fv1/a%20b%2Fc?token=t1"]) {
+      const route = routeOf(new Request(HOST + path));
+      if (route.kind !== "file") throw new Error("no file route");
+      expect([route.file(), route.token()]).toEqual([{ dataset: "ds", version: "v1", path: "a b/c" }, "t1"]);
+    }
+  });
+
+  test.each([
+    "/f/",
+    "/f/ds",
+    "/f/ds/v1",
+    "/f/ds/v1/",
+    "/f/DS/v1/a",
+    "/f/ds/-/a",
+    "/f/ds/v1/a%2F..%2Fb",
+    "/f/ds/v1/%ff",
+  ])("%s names no file", (path) => {
+    const route = routeOf(new Request(HOST + path));
+    if (route.kind !== "file") throw new Error("no file route");
+    expect(() => route.file()).toThrow(expect.objectContaining({ code: "bad_request" }));
+  });
+
   test.each([
     ["POST", "/d/x", "GET, HEAD, OPTIONS"],
+    ["POST", "/f/ds/v1/x", "GET, HEAD, OPTIONS"],
     ["PUT", "/download", "GET, HEAD, OPTIONS"],
     ["DELETE", "/healthz", "GET, HEAD"],
   ])("%s %s is not allowed", (method, path, allow) => {

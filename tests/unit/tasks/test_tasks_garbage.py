@@ -47,7 +47,9 @@ def whole(store: MemoryBucket) -> bool:
     """Every visible release has all that its manifest names."""
     for version in versions(store):
         manifest = parse(store.objects[release_key("data", version, MANIFEST)].data)
-        keys = [item.key for item in (*manifest.files, manifest.index.files, manifest.index.chunks)]
+        assert manifest.index.lookup is not None
+        index = (manifest.index.files, manifest.index.chunks, manifest.index.lookup)
+        keys = [item.key for item in (*manifest.files, *index)]
         if not set(keys) <= store.held():
             return False
     return True
