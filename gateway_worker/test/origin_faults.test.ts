@@ -23,7 +23,7 @@ beforeAll(async () => {
   store = await startFakeStore();
   gateway = await startSelfHosted({
     ...{ S3_ENDPOINT: store.url, S3_BUCKET: "bucket", S3_ACCESS_KEY_ID: "a", S3_SECRET_ACCESS_KEY: "b" },
-    ...{ ORIGIN_ANSWER_TIMEOUT_S: "1", ORIGIN_SLICE_TIMEOUT_S: "2" },
+    ...{ ORIGIN_ANSWER_TIMEOUT_S: "1", ORIGIN_STALL_TIMEOUT_S: "2" },
   });
   token = await gateway.token();
 });

@@ -56,7 +56,8 @@ PASSED_SETTINGS = (
     "LOG_IP",
     "LOG_IP_HASH_KEY",
     "ORIGIN_ANSWER_TIMEOUT_S",
-    "ORIGIN_SLICE_TIMEOUT_S",
+    "ORIGIN_STALL_TIMEOUT_S",
+    "SLICE_CACHE",
 )
 """The Worker's settings that are taken from the environment as they are (gateway_worker/README.md)."""
 

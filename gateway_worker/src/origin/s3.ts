@@ -14,8 +14,6 @@ export interface S3Settings {
   readonly secretAccessKey: string;
   /** The answer's header must be there within this time, ms. */
   readonly answerTimeoutMs: number;
-  /** A slice must have passed within this time, ms: whichever side stalls, no transfer hangs for ever. */
-  readonly sliceTimeoutMs: number;
 }
 
 /** Nothing was handed out yet, so that asking again is safe; more often would hide an outage. */
@@ -91,21 +89,17 @@ export class S3Origin implements Origin {
   }
 
   async #sendOnce(method: string, key: string, headers: Record<string, string>): Promise<Response> {
-    const { endpoint, bucket, answerTimeoutMs, sliceTimeoutMs } = this.#settings;
+    const { endpoint, bucket, answerTimeoutMs } = this.#settings;
     const path = key.split("/").map(encodeURIComponent).join("/");
     const signed = await this.#client.sign(`${endpoint}/${bucket}/${path}`, { method, headers });
     // Not signed: a proxy on the way may add codings of its own, and the signature must hold all the same.
     signed.headers.set("Accept-Encoding", "identity");
     const timeout = new AbortController();
-    let timer = setTimeout(() => timeout.abort(new Error("timed out")), answerTimeoutMs);
+    const timer = setTimeout(() => timeout.abort(new Error("timed out")), answerTimeoutMs);
     try {
-      const response = await fetch(signed, { signal: timeout.signal, redirect: "manual" });
+      return await fetch(signed, { signal: timeout.signal, redirect: "manual" });
+    } finally {
       clearTimeout(timer);
-      timer = setTimeout(() => timeout.abort(new Error("timed out")), sliceTimeoutMs);
-      return response;
-    } catch (error) {
-      clearTimeout(timer);
-      throw error;
     }
   }
 }
