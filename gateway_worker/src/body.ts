@@ -124,6 +124,8 @@ class BodyChunks {
   #closing: Uint8Array | null;
   #current: OpeningStep | null;
   #ahead: OpeningStep | null = null;
+  /** The chunk that was given last, with where it is from. */
+  #lent: { readonly source: SliceSource; readonly chunk: Uint8Array } | null = null;
 
   constructor(plan: Plan, openSlice: OpenSlice) {
     this.#steps = stepsOf(plan.parts);
@@ -132,8 +134,13 @@ class BodyChunks {
     this.#current = this.#openNext();
   }
 
-  /** Null after the last. Rejects when a slice cannot be opened, or its source breaks. */
+  /**
+   * The chunk after the one that was given last, which is taken by now and must not be read any more; null after the last.
+   * Rejects when a slice cannot be opened, or its source breaks.
+   */
   async next(maxBytes: number): Promise<Uint8Array | null> {
+    if (this.#lent !== null) this.#lent.source.release(this.#lent.chunk);
+    this.#lent = null;
     while (this.#current !== null) {
       const step = this.#current;
       const source = await step.source;
@@ -145,6 +152,7 @@ class BodyChunks {
       const chunk = await source.next(maxBytes);
       if (chunk !== null) {
         if (source.left <= OPEN_AHEAD_BYTES) this.#ahead ??= this.#openNext();
+        this.#lent = { source, chunk };
         return chunk;
       }
       this.#current = this.#ahead ?? this.#openNext();

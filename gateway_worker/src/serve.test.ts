@@ -97,10 +97,17 @@ async function answerOf(origin: Partial<Origin>, load?: () => Promise<Gateway>) 
   };
   const request = new Request("http://g/d/ds/x?token=t");
   const response = await serve(request, load ?? (async () => gateway), effects);
-  const body = await response.arrayBuffer().catch(() => null);
+  const body = await bodyOf(response).catch(() => null);
   await Promise.all(deferred);
   expect(events).toHaveLength(1);
   return { response, body, event: events[0] };
+}
+
+/** A chunk's memory goes when the next one is asked for, as on the platform. */
+async function bodyOf(response: Response): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of response.body ?? []) chunks.push(chunk.slice());
+  return new Uint8Array(await new Blob(chunks).arrayBuffer());
 }
 
 describe("serve", () => {

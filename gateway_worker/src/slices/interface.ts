@@ -34,6 +34,8 @@ export interface SliceSource {
   readonly left: number;
   /** The next bytes, at most `maxBytes`; null after the last. Rejects when the source breaks: what came before is right. */
   next(maxBytes: number): Promise<Uint8Array | null>;
+  /** The client has taken a chunk of `next`: its memory may go. Whoever wants the bytes longer copies them before. */
+  release(chunk: Uint8Array): void;
   /** The client does not want the rest. */
   cancel(): Promise<void>;
 }

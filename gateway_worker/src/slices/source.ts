@@ -1,7 +1,7 @@
 /** Where the bytes of a slice come from: the cache, the origin, or the origin on their way into the cache as well. */
 
 import { OriginError } from "../origin/interface";
-import { CHUNK_BYTES, ChunkReader } from "./chunks";
+import { CHUNK_BYTES, ChunkReader, freeMemory } from "./chunks";
 import type { SliceSource } from "./interface";
 
 /** Bytes of the origin. */
@@ -46,16 +46,18 @@ export function storedSource(
   const cache = copy.writable.getWriter();
   let isStoring = true;
   /** The chunk that the client has already, and the cache has not. */
-  let waiting: Uint8Array | null = null;
+  let waiting: { readonly chunk: Uint8Array; readonly isLast: boolean } | null = null;
   defer(store(copy.readable).catch(() => (isStoring = false)));
 
   /** The client goes first: storing a chunk overlaps with its way to the client, and with the next one's from the origin. */
   async function storeWaiting(): Promise<void> {
     if (waiting === null) return;
-    const chunk = waiting;
+    const { chunk, isLast } = waiting;
     waiting = null;
     if (isStoring) await cache.write(chunk).catch(() => (isStoring = false));
-    if (origin.left === 0 && isStoring) await cache.close().catch(() => (isStoring = false));
+    // The last one is stored while the client may still be taking it: that one is left to the garbage collector.
+    if (!isLast) freeMemory(chunk);
+    else if (isStoring) await cache.close().catch(() => (isStoring = false));
   }
 
   async function next(maxBytes: number): Promise<Uint8Array | null> {
@@ -64,9 +66,10 @@ export function storedSource(
       const chunk = await origin.next(maxBytes);
       // One chunk at a time: a slow disk slows the transfer down instead of filling the memory.
       await storing;
-      waiting = chunk;
+      if (chunk === null) return null;
+      waiting = { chunk, isLast: origin.left === 0 };
       // Nobody need ask again after the last chunk, so that its turn comes without.
-      if (origin.left === 0) defer(storeWaiting());
+      if (waiting.isLast) defer(storeWaiting());
       return chunk;
     } catch (error) {
       await storing;
@@ -89,6 +92,8 @@ export function storedSource(
       return origin.left;
     },
     next,
+    // Not yet: it is being stored.
+    release: () => undefined,
     cancel: async () => defer(storeRest()),
   };
 }
