@@ -7,8 +7,8 @@
 export const CHUNK_BYTES = 512 * 1024;
 
 export interface ChunkRules {
-  /** A chunk must be there within this time, ms. */
-  readonly stallMs: number;
+  /** A chunk must be there within this time, ms; null: it is waited for as long as it takes. */
+  readonly stallMs: number | null;
   /** The error for a stream that breaks, stalls, or has another length than it should. */
   failure(why: string): Error;
 }
@@ -50,7 +50,7 @@ export class ChunkReader {
     const wanted = Math.min(maxBytes, this.#left);
     // One byte more than the last chunk has: the answer then tells the stream's end as well.
     const size = wanted === this.#left ? wanted + 1 : wanted;
-    const { value } = await this.#unlessStalled(this.#reader.readAtLeast(size, new Uint8Array(size)));
+    const { value } = await this.#guarded(this.#reader.readAtLeast(size, new Uint8Array(size)));
     const found = value?.length ?? 0;
     if (found !== wanted) {
       const read = this.#length - this.#left + found;
@@ -71,19 +71,13 @@ export class ChunkReader {
     await this.#reader.cancel().catch(() => undefined);
   }
 
-  async #unlessStalled<T>(reading: Promise<T>): Promise<T> {
-    let timer: ReturnType<typeof setTimeout> | null = null;
+  /** @throws what `ChunkRules.failure` gives */
+  async #guarded<T>(reading: Promise<T>): Promise<T> {
     const { stallMs } = this.#rules;
-    const stalled = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`nothing came for ${stallMs} ms`)), stallMs);
-    });
     try {
-      return await Promise.race([reading, stalled]);
+      return await (stallMs === null ? reading : unlessStalled(reading, stallMs));
     } catch (error) {
-      reading.catch(() => undefined);
       throw this.#failed(error instanceof Error ? error.message : String(error));
-    } finally {
-      clearTimeout(timer);
     }
   }
 
@@ -91,5 +85,19 @@ export class ChunkReader {
     // Not awaited: a source that stalls may stall here as well.
     void this.cancel();
     return this.#rules.failure(`${why}; ${this.#length} bytes were promised`);
+  }
+}
+
+async function unlessStalled<T>(reading: Promise<T>, stallMs: number): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | null = null;
+  const stalled = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`nothing came for ${stallMs} ms`)), stallMs);
+  });
+  try {
+    return await Promise.race([reading, stalled]);
+  } finally {
+    clearTimeout(timer);
+    // Where it stalled, nobody waits for it any more.
+    reading.catch(() => undefined);
   }
 }

@@ -58,7 +58,7 @@ export class SliceReader {
     const cached = await readCache(cache, slice, { offset: range.offset - begin, length: range.length }, effects);
     if (cached !== null) {
       cacheUse.hits += 1;
-      return cachedSource(cached, range.length, this.#stallMs, () => {
+      return cachedSource(cached, range.length, () => {
         effects.report(`slice cache: slice ${slice.index} of ${key} is broken; dropped`);
         effects.defer(cache.drop(slice).catch(() => undefined));
       });

@@ -13,14 +13,10 @@ export function originSource(stream: ReadableStream<Uint8Array>, length: number,
 }
 
 /** Bytes of the cache. When they turn out to be wrong, `drop` sees to it that the next transfer reads the origin. */
-export function cachedSource(
-  stream: ReadableStream<Uint8Array>,
-  length: number,
-  stallMs: number,
-  drop: () => void,
-): SliceSource {
+export function cachedSource(stream: ReadableStream<Uint8Array>, length: number, drop: () => void): SliceSource {
   return new ChunkReader(stream, length, {
-    stallMs,
+    // A cache is the platform's own, or a local disk.
+    stallMs: null,
     failure: (why) => {
       drop();
       return new Error(`a cached slice is broken: ${why}`);

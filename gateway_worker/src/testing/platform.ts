@@ -3,7 +3,11 @@
 if (!("readAtLeast" in ReadableStreamBYOBReader.prototype)) {
   Object.assign(ReadableStreamBYOBReader.prototype, {
     // The standard's form of workerd's own extension.
-    readAtLeast(this: { read(view: ArrayBufferView, options: { min: number }): unknown }, min: number, view: Uint8Array) {
+    readAtLeast(
+      this: { read(view: ArrayBufferView, options: { min: number }): unknown },
+      min: number,
+      view: Uint8Array,
+    ) {
       return this.read(view, { min });
     },
   });
