@@ -1,4 +1,4 @@
-"""A gateway on plain workerd in front of a store that holds one large sparse object: for tests of the process itself."""
+"""A gateway on plain workerd in front of a store with one large sparse object: for tests of the process itself."""
 
 from __future__ import annotations
 
@@ -90,10 +90,14 @@ def read_exactly(client: socket.socket, count: int) -> int:
 
 
 @contextlib.contextmanager
-def running_gateway(object_bytes: int, **settings: str) -> Iterator[Gateway]:
-    """A gateway in front of an object of that many zero bytes. `settings` are the Worker's own."""
+def running_gateway(object_bytes: int, store_delay_s: float = 0.0, **settings: str) -> Iterator[Gateway]:
+    """A gateway in front of an object of that many zero bytes. `settings` are the Worker's own.
+
+    The store answers each GET after `store_delay_s`.
+    """
     build()
-    with tempfile.TemporaryDirectory(prefix="lading-workerd-") as folder, _sparse_store(object_bytes) as store:
+    store_context = _sparse_store(object_bytes, store_delay_s)
+    with tempfile.TemporaryDirectory(prefix="lading-workerd-") as folder, store_context as store:
         home = Path(folder)
         for name in ("state", "slices"):
             (home / name).mkdir()
@@ -165,7 +169,7 @@ def _issued(signing: Ed25519PrivateKey) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def _sparse_store(object_bytes: int) -> Iterator[str]:
+def _sparse_store(object_bytes: int, delay_s: float) -> Iterator[str]:
     """An S3 endpoint with one object; its bytes are zeros that lie on no disk."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -178,6 +182,7 @@ def _sparse_store(object_bytes: int) -> Iterator[str]:
             found = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["Range"])
             assert found is not None
             first, last = int(found[1]), int(found[2])
+            time.sleep(delay_s)
             self._head(206, last - first + 1, {"Content-Range": f"bytes {first}-{last}/{object_bytes}"})
             with contextlib.suppress(OSError):
                 self.connection.sendfile(sparse, first, last - first + 1)

@@ -56,7 +56,7 @@ export function storedSource(
     else if (isStoring) await cache.close().catch(() => (isStoring = false));
   }
 
-  async function next(maxBytes: number): Promise<Uint8Array | null> {
+  async function step(maxBytes: number): Promise<Uint8Array | null> {
     const storing = storeWaiting();
     try {
       const chunk = await origin.next(maxBytes);
@@ -72,6 +72,14 @@ export function storedSource(
       await cache.abort(error).catch(() => undefined);
       throw error;
     }
+  }
+
+  /** One step after the other: who stores the rest may come while the client's last step is on its way. */
+  let lastStep: Promise<unknown> = Promise.resolve();
+  function next(maxBytes: number): Promise<Uint8Array | null> {
+    const current = lastStep.then(() => step(maxBytes));
+    lastStep = current.catch(() => undefined);
+    return current;
   }
 
   async function storeRest(): Promise<void> {
