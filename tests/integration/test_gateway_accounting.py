@@ -23,7 +23,7 @@ def _largest_buffer(name: str) -> int:
 
 @pytest.mark.parametrize("slice_cache", ["disk", "off"])
 def test_a_broken_transfer_is_counted_up_to_the_buffers_of_the_connection(slice_cache: str) -> None:
-    # What the kernel took, and the client did not: the buffers of the two sockets, and a last write that it takes whole.
+    # What the kernel took, and the client did not: the buffers of two sockets, and a last write that it takes whole.
     buffers = _largest_buffer("tcp_wmem") + CHUNK_BYTES + _largest_buffer("tcp_rmem")
     with running_gateway(OBJECT_BYTES, SLICE_CACHE=slice_cache) as gateway:
         for number, (wanted, pause) in enumerate((wanted, pause) for wanted in READ_BYTES for pause in (0.0, PAUSE_S)):

@@ -17,8 +17,8 @@ STEP = OBJECT_BYTES // PARALLEL
 STALL_S = 2.0
 
 MAX_GROWTH_BYTES = 200 * MIB
-"""Measured: 90 to 125 MiB for the whole process, of which the isolate (128 MB on Cloudflare) has at most 36 MiB; the rest
-is workerd's own, for connections and what its allocator keeps. Unbounded buffering of 1 GiB would show at once."""
+"""Measured: 90 to 125 MiB for the whole process, of which the isolate (128 MB on Cloudflare) has at most 36 MiB; the
+rest is workerd's own, for connections and what its allocator keeps. Unbounded buffering of 1 GiB would show at once."""
 
 
 class Peak:
