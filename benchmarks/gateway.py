@@ -1,12 +1,15 @@
 """The self-hosted gateway beside nginx and a bare Worker, in front of the same origin: python -m benchmarks.gateway
 
-    pass     a Worker that only hands a request on: no token, no count, no cache. What workerd itself can do.
-    nginx    secure_link (MD5 of path and expiry), proxy_pass, slice of 8 MiB into proxy_cache, sendfile, keep-alive
-    lading   Ed25519 token verified, limits, ranges, events, slices of 8 MiB on disk
+    bare         a Worker that only hands a request on: no token, no count, no cache. What workerd itself can do.
+    nginx        secure_link (MD5 of path and expiry) and proxy_pass with nginx's own buffers, keep-alive, no cache
+    nginx-tuned  the same with larger buffers
+    nginx-cache  the same with slice of 8 MiB into proxy_cache and sendfile
+    lading       Ed25519 token verified, limits, ranges, events, slices of 8 MiB on disk
+    lading-off   the same without a slice cache (SLICE_CACHE=off): what it does where the store is near
 
 The origin is nginx with files; it does not check the S3 signature that lading sends. All processes run on this machine,
 one after the other, the peers in alternating order. Cold: the cache was emptied; warm: after a full read.
-CPU seconds are those of the gateway's processes. Needs Debian's nginx and wrk.
+Servers without a cache are measured once for both. CPU seconds are the gateway's own. Needs Debian's nginx and wrk.
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ OBJECT_BYTES = 512 * MIB
 READ_BYTES = 4 * MIB
 PARALLEL = 16
 WRK_SECONDS = 4
-REPEATS = 3
+REPEATS = int(os.environ.get("REPEATS", "3"))
 STOP_TIMEOUT_S = 5
 READ_TIMEOUT_S = 60
 SECRET = "benchmark"
@@ -51,13 +54,13 @@ CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A gateway under test: its process, the path with credentials, and how its cache is emptied."""
+    """A gateway under test: its process, the path with credentials, how its cache is emptied (None: it has none)."""
 
     name: str
     port: int
     path: str
     process: subprocess.Popen[bytes]
-    empty: Callable[[], None]
+    empty: Callable[[], None] | None
 
     def cpu_seconds(self) -> float:
         """CPU of the process and its children so far."""
@@ -89,9 +92,12 @@ def main() -> None:
         key = _make_object(home / "origin")
         origin = stack.enter_context(_origin(home, key))
         servers = [
-            stack.enter_context(_pass_through(home, origin, key)),
-            stack.enter_context(_nginx(home, origin, key)),
-            stack.enter_context(_lading(home, origin, key)),
+            stack.enter_context(_bare(home, origin, key)),
+            stack.enter_context(_nginx(home, origin, key, "nginx", "")),
+            stack.enter_context(_nginx(home, origin, key, "nginx-tuned", NGINX_BUFFERS)),
+            stack.enter_context(_nginx(home, origin, key, "nginx-cache", NGINX_BUFFERS + NGINX_SLICES)),
+            stack.enter_context(_lading(home, origin, key, "lading", "disk")),
+            stack.enter_context(_lading(home, origin, key, "lading-off", "off")),
         ]
         results = _rounds(servers)
     _print(results)
@@ -119,18 +125,23 @@ def _rounds(servers: list[Server]) -> dict[str, dict[str, Figure]]:
 
 def _measure_all(server: Server) -> dict[str, Figure]:
     print(f"measuring {server.name}", file=sys.stderr)
-    server.empty()
-    results = {"large, cold": _measured(server, lambda: _download(server))}
-    results["large, warm"] = _measured(server, lambda: _download(server))
-    results["16 ranges, warm"] = _measured(server, lambda: _parallel(server))
-    server.empty()
-    results["16 ranges, cold"] = _measured(server, lambda: _parallel(server))
-    results["1 MiB ranges, warm"] = _measured(server, lambda: _wrk(server, MIB))
-    results["4 KiB ranges, warm"] = _measured(server, lambda: _wrk(server, 4096))
-    server.empty()
-    results["1 MiB ranges, cold"] = _measured(server, lambda: _wrk(server, MIB))
-    server.empty()
-    results["4 KiB ranges, cold"] = _measured(server, lambda: _wrk(server, 4096))
+    cases: dict[str, Callable[[], tuple[int, float, Figure | None]]] = {
+        "large": lambda: _download(server),
+        "16 ranges": lambda: _parallel(server),
+        "1 MiB ranges": lambda: _wrk(server, MIB),
+        "4 KiB ranges": lambda: _wrk(server, 4096),
+    }
+    results = {}
+    for case, run in cases.items():
+        if server.empty is None:
+            _download(server)
+            results[f"{case}, cold"] = results[f"{case}, warm"] = _measured(server, run)
+            continue
+        server.empty()
+        results[f"{case}, cold"] = _measured(server, run)
+        # Random ranges leave gaps.
+        _download(server)
+        results[f"{case}, warm"] = _measured(server, run)
     return results
 
 
@@ -248,20 +259,24 @@ def _origin(home: Path, key: str) -> Iterator[int]:
         yield port
 
 
+NGINX_BUFFERS = "proxy_buffers 16 64k; proxy_buffer_size 64k; proxy_busy_buffers_size 128k;"
+NGINX_SLICES = """slice 8m; proxy_cache slices; proxy_cache_key $uri$slice_range; proxy_set_header Range $slice_range;
+      proxy_cache_valid 200 206 1d; proxy_cache_lock on;"""
+
+
 @contextlib.contextmanager
-def _nginx(home: Path, origin: int, key: str) -> Iterator[Server]:
+def _nginx(home: Path, origin: int, key: str, name: str, tuning: str) -> Iterator[Server]:
     port = _free_port()
-    cache = home / "nginx-cache"
-    text = NGINX_HEAD.format(home=home, name="nginx", workers="auto")
+    cache = home / f"{name}-slices"
+    text = NGINX_HEAD.format(home=home, name=name, workers="auto")
     text += f"""  proxy_cache_path {cache} levels=1:2 keys_zone=slices:16m max_size=20g use_temp_path=off inactive=1d;
   upstream origin {{ server 127.0.0.1:{origin}; keepalive 64; }}
   server {{ listen 127.0.0.1:{port} reuseport backlog=1024;
     location /d/ {{
       secure_link $arg_md5,$arg_expires; secure_link_md5 "$secure_link_expires$uri {SECRET}";
       if ($secure_link = "") {{ return 403; }} if ($secure_link = "0") {{ return 410; }}
-      slice 8m; proxy_cache slices; proxy_cache_key $uri$slice_range; proxy_set_header Range $slice_range;
-      proxy_cache_valid 200 206 1d; proxy_cache_lock on; proxy_http_version 1.1; proxy_set_header Connection "";
-      proxy_buffers 16 64k; proxy_buffer_size 64k; proxy_busy_buffers_size 128k;
+      proxy_http_version 1.1; proxy_set_header Connection "";
+      {tuning}
       proxy_pass http://origin/bucket/;
     }} }} }}
 """
@@ -276,8 +291,8 @@ def _nginx(home: Path, origin: int, key: str) -> Iterator[Server]:
             if file.is_file():
                 file.unlink()
 
-    with _run_nginx(home, "nginx", text, port, path) as process:
-        yield Server("nginx", port, path, process, empty)
+    with _run_nginx(home, name, text, port, path) as process:
+        yield Server(name, port, path, process, empty if "proxy_cache " in tuning else None)
 
 
 @contextlib.contextmanager
@@ -289,30 +304,30 @@ def _run_nginx(home: Path, name: str, text: str, port: int, path: str) -> Iterat
 
 
 @contextlib.contextmanager
-def _pass_through(home: Path, origin: int, key: str) -> Iterator[Server]:
+def _bare(home: Path, origin: int, key: str) -> Iterator[Server]:
     port = _free_port()
     script = f"""export default {{ async fetch(request) {{
   const {{ pathname }} = new URL(request.url);
   return fetch("http://127.0.0.1:{origin}/bucket/" + pathname.slice(3), {{ headers: request.headers }});
 }} }};
 """
-    (home / "pass.js").write_text(script)
-    (home / "pass.capnp").write_text(
+    (home / "bare.js").write_text(script)
+    (home / "bare.capnp").write_text(
         f"""using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [(name = "main", worker = .main), (name = "internet", network = (allow = ["public", "private"]))],
   sockets = [(name = "http", address = "127.0.0.1:{port}", http = (), service = "main")] );
 const main :Workerd.Worker = (
-  modules = [(name = "pass.js", esModule = embed "pass.js")], compatibilityDate = "2026-11-01" );
+  modules = [(name = "bare.js", esModule = embed "bare.js")], compatibilityDate = "2026-11-01" );
 """
     )
     path = f"/d/{key}"
-    with _running([_workerd(), "serve", str(home / "pass.capnp")], {}, port, path) as process:
-        yield Server("pass", port, path, process, lambda: None)
+    with _running([_workerd(), "serve", str(home / "bare.capnp")], {}, port, path) as process:
+        yield Server("bare", port, path, process, None)
 
 
 @contextlib.contextmanager
-def _lading(home: Path, origin: int, key: str) -> Iterator[Server]:
+def _lading(home: Path, origin: int, key: str, name: str, slice_cache: str) -> Iterator[Server]:
     port = _free_port()
     signing = Ed25519PrivateKey.generate()
     public = signing.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
@@ -328,7 +343,7 @@ def _lading(home: Path, origin: int, key: str) -> Iterator[Server]:
         issued_at=int(time.time()),
         ttl=3600,
     )
-    state, slices = home / "state", home / "slices"
+    state, slices = home / f"{name}-state", home / f"{name}-slices"
     state.mkdir()
     slices.mkdir()
     settings = {
@@ -338,6 +353,7 @@ def _lading(home: Path, origin: int, key: str) -> Iterator[Server]:
         "S3_ACCESS_KEY_ID": "benchmark",
         "S3_SECRET_ACCESS_KEY": SECRET,
         "CLIENT_IP_SOURCE": "socket",
+        "SLICE_CACHE": slice_cache,
         "LIMIT_USER_REQUESTS_PER_MINUTE": "0",
         "LIMIT_TOKEN_REQUESTS_PER_MINUTE": "0",
         "LIMIT_USER_BYTES_PER_DAY": "0",
@@ -353,7 +369,7 @@ def _lading(home: Path, origin: int, key: str) -> Iterator[Server]:
             shutil.rmtree(folder)
 
     with _running(command, settings, port, path) as process:
-        yield Server("lading", port, path, process, empty)
+        yield Server(name, port, path, process, empty if slice_cache == "disk" else None)
 
 
 @contextlib.contextmanager
@@ -413,18 +429,21 @@ def _cpu(pid: int) -> float:
 
 
 def _print(results: dict[str, dict[str, Figure]]) -> None:
-    print(f"{'case':<20}{'server':<8}{'MB/s':>8}{'req/s':>9}{'p50 ms':>8}{'p99 ms':>8}{'CPU s/GiB':>11}")
+    print(f"{'case':<20}{'server':<13}{'MB/s':>8}{'req/s':>9}{'p50 ms':>8}{'p99 ms':>8}{'CPU s/GiB':>11}")
     cases = list(results["lading"])
     for case in cases:
         for name, measured in results.items():
             figure = measured[case]
             by_wrk = f"{figure.requests:>9.0f}{figure.p50:>8.2f}{figure.p99:>8.2f}"
             latency = by_wrk if figure.requests else " " * len(by_wrk)
-            print(f"{case:<20}{name:<8}{figure.rate / 1e6:>8.0f}{latency}{figure.cpu_per_gib:>11.2f}")
-    print("\nthroughput of lading, as a multiple of")
+            print(f"{case:<20}{name:<13}{figure.rate / 1e6:>8.0f}{latency}{figure.cpu_per_gib:>11.2f}")
+    ours = ("lading", "lading-off")
+    peers = [name for name in results if name not in ours]
+    print(f"\n{'throughput as a multiple of':<32}" + "".join(f"{peer:>13}" for peer in peers))
     for case in cases:
-        ratios = {name: results["lading"][case].rate / results[name][case].rate for name in ("nginx", "pass")}
-        print(f"  {case:<20}nginx {ratios['nginx']:5.2f}   pass {ratios['pass']:5.2f}")
+        for name in ours:
+            ratios = (results[name][case].rate / results[peer][case].rate for peer in peers)
+            print(f"  {case:<19}{name:<11}" + "".join(f"{ratio:>13.2f}" for ratio in ratios))
 
 
 if __name__ == "__main__":

@@ -13,12 +13,13 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from issuer import apikeys, signingkeys
+from issuer import apikeys, revocations, signingkeys
 from issuer.apikeys import ApiKey
 from issuer.audit import Issuance, admin_event
 from issuer.clock import utc_now
 from issuer.database import Database
 from issuer.models import ANY_DATASET, DEFAULT_PROJECT, ApiKeyRow, Grant, Project, SigningKey, User
+from issuer.revocations import RevocationView
 from issuer.sealing import Vault
 from issuer.signingkeys import ROTATION_DELAY, KeyView, Signer
 from lading.errors import BadNameError, ConflictError, NotFoundError, UsageError
@@ -249,6 +250,23 @@ class Admin:
         with self._write() as (session, now):
             signingkeys.retire(session, kid, now, self._settings.token_max_ttl, force)
             self._audit(session, now, "signing_key.retire", kid=kid, force=force)
+
+    def revoke(self, kind: str, value: str) -> None:
+        """Revoke by `jti`, `sub` or `kid`; the running issuer tells the gateway. Raises what revocations.put does."""
+        with self._write() as (session, now):
+            revocations.put(session, kind, value, self._actor, now)
+            self._audit(session, now, "revocation.add", kind=kind, value=value)
+
+    def lift_revocation(self, kind: str, value: str) -> None:
+        """Take a revocation back. Raises NotFoundError."""
+        with self._write() as (session, now):
+            revocations.put(session, kind, value, self._actor, now, lifted=True)
+            self._audit(session, now, "revocation.remove", kind=kind, value=value)
+
+    def revocations(self) -> list[RevocationView]:
+        """All revocations, the last change first."""
+        with self._read() as session:
+            return revocations.views(session)
 
     def jwks(self) -> dict[str, list[dict[str, Any]]]:
         """The published signing keys."""

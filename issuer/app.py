@@ -20,6 +20,7 @@ from issuer.database import Database
 from issuer.exporter import Exporter
 from issuer.middleware import RequestGuard
 from issuer.problems import Problem
+from issuer.revocations import Deliverer, Kind, RevocationView
 from issuer.sealing import Vault
 from issuer.service import Caller, IssuerService, Origin
 from issuer.signingkeys import JWKS_MAX_AGE
@@ -111,6 +112,25 @@ class ReleaseList(BaseModel):
     releases: list[ReleaseAnswer]
 
 
+class RevocationBody(BaseModel):
+    """Revoke one token by its id, or all tokens of a user or of a signing key."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Kind
+    value: str = Field(examples=["tx1Zrb0Xg0lq8a0V1fQ3Ow"])
+
+
+class RevocationAnswer(BaseModel):
+    """A revocation; `pending` until the gateway has taken it, which is tried again until it has."""
+
+    kind: str
+    value: str
+    state: str = Field(examples=["delivered", "pending"])
+    revoked_at: AwareDatetime
+    error: str | None = Field(description="why it is pending")
+
+
 class Health(BaseModel):
     """The issuer can sign tokens."""
 
@@ -183,12 +203,16 @@ def create_app(settings: Settings) -> FastAPI:
     database.require_current()
     client = s3_client(settings, attempts=2, read_timeout=10)
     exporter = Exporter(database, Bucket(client, settings.logs_bucket))
-    service = IssuerService(settings, database, StoreCatalog(Bucket(client, settings.s3_bucket)), vault, exporter)
+    deliverer = Deliverer(settings, database, vault)
+    catalog = StoreCatalog(Bucket(client, settings.s3_bucket))
+    service = IssuerService(settings, database, catalog, vault, exporter, deliverer)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         exporter.start()
+        deliverer.start()
         yield
+        await run_sync(deliverer.stop)
         await run_sync(exporter.stop)
         database.close()
 
@@ -250,6 +274,19 @@ def _routes(app: FastAPI) -> None:
             dataset=dataset, latest=latest, releases=[_release_answer(service, release) for release in releases]
         )
 
+    @app.post(
+        "/v1/revocations",
+        dependencies=signed_in,
+        tags=["tokens"],
+        summary="Revoke tokens: the gateway refuses them within 10 seconds",
+        responses={202: {"model": RevocationAnswer, "description": "The gateway does not listen; it is told again"}},
+    )
+    def revoke(body: RevocationBody, service: Service, caller: SignedIn, response: Response) -> RevocationAnswer:
+        revocation = service.revoke(caller, body.kind, body.value)
+        response.status_code = 202 if revocation.state == "pending" else 200
+        response.headers["Cache-Control"] = "no-store"
+        return _revocation_answer(revocation)
+
     @app.get("/.well-known/jwks.json", tags=["keys"], summary="Public keys (RFC 7517)", response_class=JwkSetResponse)
     def jwks(service: Service, response: Response) -> dict[str, list[dict[str, Any]]]:
         response.headers["Cache-Control"] = f"public, max-age={JWKS_MAX_AGE}"
@@ -260,6 +297,16 @@ def _routes(app: FastAPI) -> None:
         service.check_health()
         response.headers["Cache-Control"] = "no-store"
         return Health()
+
+
+def _revocation_answer(revocation: RevocationView) -> RevocationAnswer:
+    return RevocationAnswer(
+        kind=revocation.kind,
+        value=revocation.value,
+        state=revocation.state,
+        revoked_at=revocation.changed_at,
+        error=revocation.error,
+    )
 
 
 def _token_request(body: TokenBody, origin: Origin) -> TokenRequest:

@@ -21,12 +21,13 @@ from lading.settings import Settings
 
 if TYPE_CHECKING:
     from issuer.admin import ApiKeyView, GrantRow, ProjectView, UserView
+    from issuer.revocations import RevocationView
 
-    View = ApiKeyView | GrantRow | KeyView | ProjectView | UserView
+    View = ApiKeyView | GrantRow | KeyView | ProjectView | RevocationView | UserView
 
 app = typer.Typer(
     name="admin",
-    help="Manage users, keys, grants and signing keys of the issuer.",
+    help="Manage users, keys, grants, signing keys and revocations of the issuer.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -36,15 +37,44 @@ _project = typer.Typer(help="Projects that pay for downloads.", no_args_is_help=
 _key = typer.Typer(help="API keys, by which users sign in.", no_args_is_help=True, rich_markup_mode=None)
 _grant = typer.Typer(help="Who may read which dataset, on whose account.", no_args_is_help=True, rich_markup_mode=None)
 _signing = typer.Typer(help="Keys that sign tokens.", no_args_is_help=True, rich_markup_mode=None)
+_revocation = typer.Typer(help="Tokens that must not hold any longer.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(_user, name="user")
 app.add_typer(_project, name="project")
 app.add_typer(_key, name="key")
 app.add_typer(_grant, name="grant")
 app.add_typer(_signing, name="signing-key")
+app.add_typer(_revocation, name="revocation")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Days = Annotated[float | None, typer.Option(min=0.001, help="Days until it ends; without it, it does not end.")]
 Dataset = Annotated[str, typer.Argument(help="A dataset, or '*' for every one.")]
+
+
+DeniedKind = Annotated[str, typer.Argument(metavar="jti|sub|kid", help="A token's id, a user, or a signing key.")]
+DeniedValue = Annotated[str, typer.Argument(help="Its name, as the log shows it.")]
+
+
+@_revocation.command("add")
+def revocation_add(kind: DeniedKind, value: DeniedValue) -> None:
+    """Revoke tokens. The running issuer tells the gateway, which refuses them within 10 seconds."""
+    with _admin() as admin:
+        admin.revoke(kind, value)
+    _say(f"revoked {kind} {value}; 'lading admin revocation list' shows when the gateway knows")
+
+
+@_revocation.command("remove")
+def revocation_remove(kind: DeniedKind, value: DeniedValue) -> None:
+    """Take a revocation back."""
+    with _admin() as admin:
+        admin.lift_revocation(kind, value)
+    _say(f"{kind} {value} is allowed again")
+
+
+@_revocation.command("list")
+def revocation_list(as_json: Json = False) -> None:
+    """List revocations, the last change first."""
+    with _admin() as admin:
+        _show(admin.revocations(), as_json)
 
 
 @_user.command("add")

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     String,
+    Text,
     UniqueConstraint,
     text,
 )
@@ -132,6 +133,23 @@ class SigningKey(Base):
     retired_at: Mapped[datetime | None]
 
     __table_args__ = (CheckConstraint("algorithm = 'EdDSA'", name="algorithm"),)
+
+
+class RevocationRow(Base):
+    """Tokens that the gateway must refuse: those of this `jti`, `sub` or `kid`, unless that is `lifted` again.
+
+    `delivered_at` is set once the gateway has taken the last change; until then `error` says what hindered it.
+    """
+
+    __tablename__ = "revocations"
+
+    kind: Mapped[str] = mapped_column(String(3), primary_key=True)
+    value: Mapped[str] = mapped_column(String(256), primary_key=True)
+    lifted: Mapped[bool]
+    changed_by: Mapped[str] = mapped_column(String(128))
+    changed_at: Mapped[datetime]
+    delivered_at: Mapped[datetime | None]
+    error: Mapped[str | None] = mapped_column(Text)
 
 
 class AuditEvent(Base):

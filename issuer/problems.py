@@ -37,6 +37,8 @@ _TITLES = {
     "api_key_missing": "API key missing",
     "api_key_invalid": "API key not valid",
     "no_grant": "No grant for this dataset",
+    "not_a_revoker": "Not yours to revoke",
+    "key_in_use": "The key signs tokens",
     "project_not_granted": "No grant on this project",
     "dataset_not_found": "No such dataset",
     "version_not_found": "No such version",

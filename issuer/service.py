@@ -13,8 +13,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, joinedload
 
-from issuer import apikeys, signingkeys
-from issuer.audit import Issuance
+from issuer import apikeys, revocations, signingkeys
+from issuer.audit import Issuance, admin_event
 from issuer.authorize import (
     Approval,
     GrantView,
@@ -32,10 +32,11 @@ from issuer.clock import utc_now
 from issuer.database import Database
 from issuer.exporter import Exporter
 from issuer.models import ApiKeyRow, Grant
+from issuer.revocations import Deliverer, RevocationView
 from issuer.sealing import Vault
 from issuer.signingkeys import Signer
 from lading import names
-from lading.errors import BadNameError, IntegrityError, LadingError, TransferError
+from lading.errors import BadNameError, ConflictError, IntegrityError, LadingError, TransferError, UsageError
 from lading.names import LATEST, check_dataset
 from lading.settings import Settings
 from lading.tokens import mint
@@ -86,6 +87,7 @@ class IssuerService:
         catalog: ReleaseCatalog,
         vault: Vault,
         exporter: Exporter,
+        deliverer: Deliverer,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._settings = settings
@@ -95,6 +97,7 @@ class IssuerService:
         self._catalog = catalog
         self._vault = vault
         self._exporter = exporter
+        self._deliverer = deliverer
         self._signer = Signer(vault)
         self._clock = clock
 
@@ -171,6 +174,31 @@ class IssuerService:
             ),
             None,
         )
+
+    def revoke(self, caller: Caller, kind: str, value: str) -> RevocationView:
+        """Revoke tokens, and tell the gateway at once; where it does not listen, the state is pending.
+
+        Users may revoke tokens that were issued to them, those of LADING_REVOKERS any. Raises RefusedError.
+        """
+        now = self._clock()
+        with self._database.write() as session:
+            own = kind == "jti" and revocations.was_issued_to(
+                session, value, caller.name, now, self._settings.token_max_ttl
+            )
+            if not own and caller.name not in self._settings.revokers:
+                raise RefusedError(
+                    403,
+                    "not_a_revoker",
+                    "you may revoke tokens that were issued to you, by their jti; for all others ask an operator",
+                )
+            try:
+                revocations.put(session, kind, value, caller.name, now)
+            except ConflictError as error:
+                raise RefusedError(409, "key_in_use", str(error)) from error
+            except UsageError as error:
+                raise RefusedError(422, "bad_request", str(error)) from error
+            session.add(admin_event(now, caller.name, "revocation.add", {"kind": kind, "value": value}))
+        return self._deliverer.deliver(kind, value)
 
     def datasets(self, caller: Caller) -> list[str]:
         """Names of the released datasets that the caller may read."""

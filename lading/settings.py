@@ -38,6 +38,7 @@ class Settings:
     token_ttl       default lifetime of tokens, seconds (LADING_TOKEN_TTL)
     token_min_ttl   shortest lifetime that a caller may ask for, seconds (LADING_TOKEN_MIN_TTL)
     token_max_ttl   longest lifetime that a caller may ask for, seconds (LADING_TOKEN_MAX_TTL)
+    revokers        users who may revoke any token by the issuer, names with commas between (LADING_REVOKERS)
     """
 
     home: Path
@@ -58,6 +59,7 @@ class Settings:
     token_ttl: int = 300
     token_min_ttl: int = 30
     token_max_ttl: int = 3600
+    revokers: tuple[str, ...] = ()
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None, *, kept: bool = True) -> Settings:
@@ -99,6 +101,7 @@ class Settings:
             token_ttl=_seconds(env, "LADING_TOKEN_TTL", 300),
             token_min_ttl=_seconds(env, "LADING_TOKEN_MIN_TTL", 30),
             token_max_ttl=_seconds(env, "LADING_TOKEN_MAX_TTL", 3600),
+            revokers=tuple(name.strip() for name in env.get("LADING_REVOKERS", "").split(",") if name.strip()),
         )
 
     def require(self, name: str) -> str:

@@ -44,7 +44,8 @@ from running_stack import RunningStack  # noqa: E402
 
 from lading.settings import Settings  # noqa: E402
 from lading.stack.config import prepare  # noqa: E402
-from lading.stack.supervisor import Part, Stack  # noqa: E402
+from lading.stack.part import Part  # noqa: E402
+from lading.stack.supervisor import Stack  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -24,7 +24,7 @@ export interface Env {
   readonly S3_ACCESS_KEY_ID?: string;
   readonly S3_SECRET_ACCESS_KEY?: string;
   readonly ORIGIN_ANSWER_TIMEOUT_S?: string;
-  readonly ORIGIN_SLICE_TIMEOUT_S?: string;
+  readonly ORIGIN_STALL_TIMEOUT_S?: string;
   readonly SLICE_CACHE?: string;
   readonly FILE_DECODE_MAX_BYTES?: string;
   readonly TOKEN_KEYRING?: string;
@@ -60,6 +60,8 @@ export interface Config {
   readonly limiterRules: LimiterRules;
   readonly origin: OriginSettings;
   readonly sliceCache: SliceCacheKind;
+  /** A store or cache that gives nothing for this long, in the middle of a body, counts as broken, ms. */
+  readonly originStallMs: number;
   /** An answer about a file is decoded here up to this length, bytes. */
   readonly fileDecodeMaxBytes: number;
 }
@@ -94,7 +96,9 @@ export async function readConfig(env: Env): Promise<Config> {
     clientIpSource: readClientIpSource(env.CLIENT_IP_SOURCE || "cf-connecting-ip"),
     limiterRules: readLimiterRules(env),
     origin: readOrigin(env),
-    sliceCache: readSliceCache(env.SLICE_CACHE || "api"),
+    // Only self-hosting binds a disk.
+    sliceCache: readSliceCache(env.SLICE_CACHE || (env.SLICES === undefined ? "api" : "disk")),
+    originStallMs: readSeconds("ORIGIN_STALL_TIMEOUT_S", env.ORIGIN_STALL_TIMEOUT_S, 30),
     fileDecodeMaxBytes: readPositiveInteger(
       "FILE_DECODE_MAX_BYTES",
       env.FILE_DECODE_MAX_BYTES || String(DEFAULT_FILE_DECODE_MAX_BYTES),
@@ -128,8 +132,6 @@ function readOrigin(env: Env): OriginSettings {
   };
   const endpoint = needed("S3_ENDPOINT").replace(/\/+$/, "");
   if (!/^https?:\/\/[^/]/.test(endpoint)) throw new ConfigError("S3_ENDPOINT", "it is no http or https URL");
-  const seconds = (name: "ORIGIN_ANSWER_TIMEOUT_S" | "ORIGIN_SLICE_TIMEOUT_S", otherwise: string) =>
-    readPositiveInteger(name, env[name] || otherwise) * 1000;
   return {
     kind,
     endpoint,
@@ -137,8 +139,7 @@ function readOrigin(env: Env): OriginSettings {
     region: env.S3_REGION || "auto",
     accessKeyId: needed("S3_ACCESS_KEY_ID"),
     secretAccessKey: needed("S3_SECRET_ACCESS_KEY"),
-    answerTimeoutMs: seconds("ORIGIN_ANSWER_TIMEOUT_S", "10"),
-    sliceTimeoutMs: seconds("ORIGIN_SLICE_TIMEOUT_S", "300"),
+    answerTimeoutMs: readSeconds("ORIGIN_ANSWER_TIMEOUT_S", env.ORIGIN_ANSWER_TIMEOUT_S, 10),
   };
 }
 
@@ -165,6 +166,11 @@ function readLimit(variable: string, text: string | undefined, otherwise: number
   if (!text) return otherwise;
   if (!/^\d{1,15}$/.test(text)) throw new ConfigError(variable, `'${text}' is no whole number`);
   return Number(text);
+}
+
+/** Seconds, given in ms. */
+function readSeconds(variable: string, text: string | undefined, otherwise: number): number {
+  return readPositiveInteger(variable, text || String(otherwise)) * 1000;
 }
 
 function readPositiveInteger(variable: string, text: string): number {

@@ -10,7 +10,7 @@ import type { ByteRange } from "./range";
 import type { CacheUse } from "./slices/reader";
 import type { Grant } from "./token";
 
-/** `aborted`: the client went away, or the origin broke off within a slice; `completed` is false. */
+/** `aborted`: the client went away before it had all; `completed` is false. */
 export type EventCode = ProblemCode | "ok" | "not_modified" | "aborted";
 
 /** Fields as in the design, section 6; times in ms, sizes in bytes, `ts` in UTC. Null: not known, or not applicable. */

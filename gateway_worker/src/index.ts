@@ -50,7 +50,7 @@ async function buildGateway(env: Env): Promise<Gateway> {
   return {
     config,
     metadata: new MetadataReader(origin),
-    slices: new SliceReader(origin, sliceCacheOf(config, env)),
+    slices: new SliceReader(origin, sliceCacheOf(config, env), config.originStallMs),
     files: new FileReader(origin),
     tokens: new TokenVerifier(config.keyring, config.tokenRules),
     limiter: new Limiter(

@@ -1,6 +1,7 @@
 /** Remembers the metadata of shards: they are named by the hash of their bytes, so that no other version can appear. */
 
 import type { ObjectMetadata, Origin, OriginUse } from "./origin/interface";
+import { remember } from "./remember";
 
 /** A shard that is deleted is gone from here after this long. */
 const REMEMBER_MS = 60_000;
@@ -38,11 +39,6 @@ export class MetadataReader {
   }
 
   #remember(key: string, metadata: ObjectMetadata, nowMs: number): void {
-    this.#remembered.set(key, { metadata, until: nowMs + REMEMBER_MS });
-    if (this.#remembered.size <= MAX_REMEMBERED) return;
-    for (const oldest of this.#remembered.keys()) {
-      this.#remembered.delete(oldest);
-      break;
-    }
+    remember(this.#remembered, key, { metadata, until: nowMs + REMEMBER_MS }, MAX_REMEMBERED);
   }
 }

@@ -1,6 +1,8 @@
 /** One request through the gateway, with an origin and effects that misbehave on purpose. */
 
-import { beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
+
+import "./testing/platform";
 
 import { ConfigError } from "./config";
 import type { RequestEvent } from "./events";
@@ -18,6 +20,7 @@ import { SliceReader } from "./slices/reader";
 import type { TokenVerifier } from "./token";
 
 const SIZE = 2 * SLICE_BYTES;
+const STALL_MS = 100;
 const metadata: ObjectMetadata = { size: SIZE, originEtag: '"v1"', lastModifiedMs: 0, sha256: null };
 const grant = {
   kid: "k",
@@ -44,18 +47,6 @@ const denylist: Denylist = { put: async () => undefined, remove: async () => und
 let events: RequestEvent[];
 let reports: string[];
 let deferred: Promise<unknown>[];
-
-beforeAll(() => {
-  // Node has no FixedLengthStream; a plain one does for what is tested here.
-  vi.stubGlobal(
-    "FixedLengthStream",
-    class extends TransformStream<Uint8Array, Uint8Array> {
-      constructor() {
-        super();
-      }
-    },
-  );
-});
 
 beforeEach(() => {
   [events, reports, deferred] = [[], [], []];
@@ -94,10 +85,11 @@ async function answerOf(origin: Partial<Origin>, load?: () => Promise<Gateway>) 
       limiterRules,
       origin: { kind: "r2" },
       sliceCache: "off",
+      originStallMs: STALL_MS,
       fileDecodeMaxBytes: SIZE,
     },
     metadata: new MetadataReader({ ...good, ...origin }),
-    slices: new SliceReader({ ...good, ...origin }, null),
+    slices: new SliceReader({ ...good, ...origin }, null, STALL_MS),
     files: new FileReader({ ...good, ...origin }),
     tokens: { verify: async () => grant } as unknown as TokenVerifier,
     limiter: new Limiter(limiterRules, ledgers),
@@ -105,10 +97,17 @@ async function answerOf(origin: Partial<Origin>, load?: () => Promise<Gateway>) 
   };
   const request = new Request("http://g/d/ds/x?token=t");
   const response = await serve(request, load ?? (async () => gateway), effects);
-  const body = await response.arrayBuffer().catch(() => null);
+  const body = await bodyOf(response).catch(() => null);
   await Promise.all(deferred);
   expect(events).toHaveLength(1);
   return { response, body, event: events[0] };
+}
+
+/** A chunk's memory goes when the next one is asked for, as on the platform. */
+async function bodyOf(response: Response): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of response.body ?? []) chunks.push(chunk.slice());
+  return new Uint8Array(await new Blob(chunks).arrayBuffer());
 }
 
 describe("serve", () => {

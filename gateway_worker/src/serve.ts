@@ -124,7 +124,7 @@ export async function serve(request: Request, load: () => Promise<Gateway>, effe
   effects.defer(finish(answer.body, event, sources, admission, startedAt, effects));
   const { status, headers } = answer;
   // What has a content coding has it already: workerd would code it itself.
-  return new Response(answer.body.stream, {
+  return new Response(answer.body.content, {
     ...{ status, headers },
     ...(headers.has("Content-Encoding") ? { encodeBody: "manual" } : {}),
   });
@@ -154,8 +154,10 @@ async function finish(
   recordSources(event, sources.origin, sources.cache);
   event.bytes_sent = transfer.bytesSent;
   event.completed = transfer.completed;
-  if (!transfer.completed) event.code = transfer.originError === null ? "aborted" : "origin_error";
-  if (transfer.originError !== null) effects.report(`request ${event.id}: ${transfer.originError.message}`);
+  if (transfer.failure !== null) {
+    event.code = transfer.failure instanceof OriginError ? "origin_error" : "internal_error";
+    effects.report(`request ${event.id}: ${transfer.failure.message}`);
+  } else if (!transfer.completed) event.code = "aborted";
   event.duration_ms = effects.now() - startedAt;
   await effects.emit(event);
   await admission?.settle(transfer.bytesSent, effects.now());

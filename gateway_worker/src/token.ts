@@ -7,6 +7,7 @@ import { blockHolds, parseAddress, parseBlock } from "./address";
 import type { Block } from "./address";
 import type { Keyring } from "./keyring";
 import { Problem } from "./problem";
+import { remember } from "./remember";
 
 /** What a verified token grants. */
 export interface Grant {
@@ -82,14 +83,7 @@ export class TokenVerifier {
       this.#remembered.delete(token);
     }
     const grant = await verifyToken(token, this.#keyring, this.#rules, nowMs);
-    if (this.#remembered.size >= MAX_REMEMBERED_TOKENS) {
-      // A Map iterates in the order of insertion: the first key is the oldest.
-      for (const oldest of this.#remembered.keys()) {
-        this.#remembered.delete(oldest);
-        break;
-      }
-    }
-    this.#remembered.set(token, grant);
+    remember(this.#remembered, token, grant, MAX_REMEMBERED_TOKENS);
     return grant;
   }
 }

@@ -21,9 +21,12 @@ export interface SelfHosted extends Target {
   stop(): Promise<void>;
 }
 
+/** Once for all gateways of a test file. */
+let built: Promise<unknown> | undefined;
+
 /** `settings` are environment variables, as an operator sets them: those of the S3 origin at least. */
 export async function startSelfHosted(settings: Record<string, string>): Promise<SelfHosted> {
-  await promisify(execFile)("npm", ["run", "--silent", "build:selfhost"], { cwd: PACKAGE_DIR });
+  await (built ??= promisify(execFile)("npm", ["run", "--silent", "build:selfhost"], { cwd: PACKAGE_DIR }));
   const home = await mkdtemp(join(tmpdir(), "lading-selfhost-"));
   const [state, slices] = [join(home, "state"), join(home, "slices")];
   await mkdir(state);

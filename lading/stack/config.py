@@ -76,6 +76,7 @@ class StackConfig:
             "LADING_DATABASE_URL": f"sqlite:///{self.home / 'issuer.db'}",
             "LADING_ISSUER_SECRET": self.secrets["issuer_secret"],
             "LADING_BOOTSTRAP_API_KEY": self.secrets["api_key"],
+            "LADING_REVOKERS": "local",
         }
 
 

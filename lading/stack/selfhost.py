@@ -23,19 +23,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import requests
-
 from lading.client.state import write_atomically
 from lading.errors import LadingError, UsageError
-from lading.http import session as http_session
+from lading.stack.part import POLL_S, Part
 
 WORKER = Path(__file__).resolve().parents[2] / "gateway_worker"
 CONFIG = WORKER / "selfhost" / "config.capnp"
 BUNDLE = WORKER / "dist" / "selfhost" / "index.js"
 
 READY_TIMEOUT_S = 20.0
-STOP_TIMEOUT_S = 10.0
-POLL_S = 0.1
 EVENTS_EVERY_S = 5.0
 TRIM_EVERY_S = 30.0
 
@@ -56,7 +52,8 @@ PASSED_SETTINGS = (
     "LOG_IP",
     "LOG_IP_HASH_KEY",
     "ORIGIN_ANSWER_TIMEOUT_S",
-    "ORIGIN_SLICE_TIMEOUT_S",
+    "ORIGIN_STALL_TIMEOUT_S",
+    "SLICE_CACHE",
 )
 """The Worker's settings that are taken from the environment as they are (gateway_worker/README.md)."""
 
@@ -125,8 +122,7 @@ class SelfHostedGateway:
         self._config = config
         self._spool = spool
         self._note = note
-        self._process: subprocess.Popen[str] | None = None
-        self._reader: threading.Thread | None = None
+        self._part: Part | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -153,27 +149,18 @@ class SelfHostedGateway:
             *("--socket-addr", f"http={config.host}:{config.port}"),
             *("--directory-path", f"state={state}", "--directory-path", f"slices={config.slices}"),
         ]
-        with (config.home / "gateway.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "lading.stack.guard", *command],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=self._environment(),
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-            )
-        self._reader = threading.Thread(target=self._read_output, daemon=True)
-        self._reader.start()
-        self._wait_ready()
+        self._part = Part(
+            "gateway", command, self._environment(), config.home, config.home / "gateway.log", on_line=self._take_line
+        )
+        self._part.wait_ready(f"{config.url}/healthz", READY_TIMEOUT_S)
         self._note(f"the gateway is ready at {config.url}")
 
     def watch(self) -> None:
         """Store events and keep the cache small until the gateway ends. Raises LadingError when it does."""
+        assert self._part is not None
         next_events = next_trim = time.monotonic()
         while True:
-            self._check()
+            self._part.check()
             now = time.monotonic()
             if now >= next_events:
                 self._flush()
@@ -185,18 +172,11 @@ class SelfHostedGateway:
 
     def stop(self) -> None:
         """End workerd and store the last events."""
-        if self._process is None:
+        if self._part is None:
             return
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        if self._reader is not None:
-            self._reader.join(STOP_TIMEOUT_S)
-        self._process = None
+        self._part.stop()
+        self._part.wait()
+        self._part = None
         self._flush()
 
     def _flush(self) -> None:
@@ -212,42 +192,11 @@ class SelfHostedGateway:
         worker = {**config.s3, **passed, "TOKEN_KEYRING": config.keyring, "CLIENT_IP_SOURCE": config.client_ip}
         return {**os.environ, "PATH": path, **worker}
 
-    def _read_output(self) -> None:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.startswith(EVENT_PREFIX):
-                self._spool.add(line.rstrip("\n"))
-            else:
-                self._note(line.rstrip("\n"))
-
-    def _wait_ready(self) -> None:
-        deadline = time.monotonic() + READY_TIMEOUT_S
-        with http_session() as session:
-            while True:
-                self._check()
-                try:
-                    answer = session.get(f"{self._config.url}/healthz", timeout=5)
-                    if answer.status_code == 200:
-                        return
-                    raise LadingError(f"the gateway is misconfigured: {answer.text.strip()}", "correct that setting")
-                except requests.RequestException:
-                    pass
-                if time.monotonic() > deadline:
-                    raise LadingError(
-                        f"the gateway did not get ready in {READY_TIMEOUT_S:.0f} seconds",
-                        f"look at {self._config.home / 'gateway.log'}",
-                    )
-                time.sleep(POLL_S)
-
-    def _check(self) -> None:
-        if self._process is None or self._process.poll() is None:
-            return
-        log = self._config.home / "gateway.log"
-        tail = log.read_text(errors="replace").splitlines()[-3:]
-        raise LadingError(
-            f"the gateway ended with exit code {self._process.returncode}: {' '.join(tail)}", f"look at {log}"
-        )
+    def _take_line(self, line: str) -> None:
+        if line.startswith(EVENT_PREFIX):
+            self._spool.add(line)
+        else:
+            self._note(line)
 
 
 def trim(folder: Path, max_bytes: int) -> int:

@@ -16,13 +16,10 @@ import requests
 from filelock import FileLock, Timeout
 
 from lading.errors import ConflictError, LadingError, UsageError
-from lading.http import session as http_session
 from lading.stack.config import HOST, StackConfig, remember, worker_config, write_private
+from lading.stack.part import POLL_S, Part
 
 READY_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 10.0
-POLL_S = 0.1
-LOG_TAIL_LINES = 8
 
 WORKER = Path(__file__).resolve().parents[2] / "gateway_worker"
 """The Worker's sources: the local stack runs from a checkout."""
@@ -39,46 +36,6 @@ def _answers(url: str) -> bool:
         return requests.get(f"{url}/healthz", timeout=HEALTH_TIMEOUT_S).status_code == 200
     except requests.RequestException:
         return False
-
-
-class Part:
-    """One process of the stack behind a guard, with its log file."""
-
-    def __init__(self, name: str, command: list[str], environment: dict[str, str], cwd: Path, log: Path) -> None:
-        self.name = name
-        self.log = log
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
-            self._guard = subprocess.Popen(
-                [sys.executable, "-m", "lading.stack.guard", *command],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                cwd=cwd,
-            )
-
-    def ended(self) -> int | None:
-        """Exit code if the process has ended, else None."""
-        return self._guard.poll()
-
-    def stop(self) -> None:
-        """End the process and its descendants: closing the guard's input is the signal."""
-        assert self._guard.stdin is not None
-        self._guard.stdin.close()
-
-    def wait(self) -> None:
-        """Wait until all is gone."""
-        try:
-            self._guard.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._guard.kill()
-            self._guard.wait()
-
-    def tail(self) -> str:
-        """The last lines of the log, for an error message."""
-        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
-        return "\n".join(f"  {line}" for line in lines[-LOG_TAIL_LINES:])
 
 
 class Stack:
@@ -131,8 +88,9 @@ class Stack:
                 logs / "gateway.log",
             ),
         ]
-        self._wait_ready("issuer", f"{config.issuer_url}/healthz")
-        self._wait_ready("gateway", f"{config.gateway_url}/healthz")
+        for part, url in zip(self._parts, (config.issuer_url, config.gateway_url), strict=True):
+            part.wait_ready(f"{url}/healthz", READY_TIMEOUT_S)
+            self._note(f"{part.name} is ready at {url}")
         remember(config)
 
     def stop(self) -> None:
@@ -151,7 +109,7 @@ class Stack:
         next_look = time.monotonic() + HEALTH_INTERVAL_S
         while True:
             for part in self._parts:
-                self._check(part)
+                part.check()
             if time.monotonic() > next_look:
                 for name, url in urls.items():
                     silent[name] = 0 if _answers(url) else silent[name] + 1
@@ -211,26 +169,3 @@ class Stack:
             "NO_UPDATE_NOTIFIER": "1",
             "CI": "1",
         }
-
-    def _wait_ready(self, name: str, url: str) -> None:
-        part = next(part for part in self._parts if part.name == name)
-        deadline = time.monotonic() + READY_TIMEOUT_S
-        with http_session() as session:
-            while True:
-                self._check(part)
-                try:
-                    if session.get(url, timeout=5).status_code == 200:
-                        self._note(f"{name} is ready at {url.removesuffix('/healthz')}")
-                        return
-                except requests.RequestException:
-                    pass
-                if time.monotonic() > deadline:
-                    raise LadingError(
-                        f"the {name} did not get ready in {READY_TIMEOUT_S:.0f} seconds", f"look at {part.log}"
-                    )
-                time.sleep(POLL_S)
-
-    def _check(self, part: Part) -> None:
-        code = part.ended()
-        if code is not None:
-            raise LadingError(f"the {part.name} ended with exit code {code}:\n{part.tail()}\n", f"look at {part.log}")

@@ -1,7 +1,8 @@
 /** Requests for files through the whole gateway, with a store in memory. */
 
-import { beforeAll, beforeEach, expect, test, vi } from "vitest";
+import { beforeEach, expect, test, vi } from "vitest";
 
+import "../testing/platform";
 import type { RequestEvent } from "../events";
 import { Limiter } from "../limits/limiter";
 import { NO_COUNT } from "../limits/usage";
@@ -31,18 +32,6 @@ let events: RequestEvent[];
 let reports: string[];
 let nowMs: number;
 
-beforeAll(() => {
-  // Node has no FixedLengthStream; a plain one does for what is tested here.
-  vi.stubGlobal(
-    "FixedLengthStream",
-    class extends TransformStream<Uint8Array, Uint8Array> {
-      constructor() {
-        super();
-      }
-    },
-  );
-});
-
 beforeEach(async () => {
   [origin, scopes, events, reports, nowMs] = [new MemoryOrigin(), ["ds/"], [], [], 0];
   release = await fixtureRelease("ds", "v1", [
@@ -70,9 +59,10 @@ beforeEach(async () => {
       origin: { kind: "r2" },
       sliceCache: "off",
       fileDecodeMaxBytes: MAX_BYTES,
+      originStallMs: 1000,
     },
     metadata: new MetadataReader(origin),
-    slices: new SliceReader(origin, null),
+    slices: new SliceReader(origin, null, 1000),
     files: new FileReader(origin),
     tokens: {
       verify: async () => ({
@@ -91,6 +81,13 @@ beforeEach(async () => {
   };
 });
 
+/** A chunk's memory goes when the next one is asked for, as on the platform. */
+async function bodyOf(response: Response): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of response.body ?? []) chunks.push(chunk.slice());
+  return new Uint8Array(await new Blob(chunks).arrayBuffer());
+}
+
 async function ask(path: string, headers: Record<string, string> = {}, method = "GET") {
   const deferred: Promise<unknown>[] = [];
   const effects: Effects = {
@@ -104,10 +101,7 @@ async function ask(path: string, headers: Record<string, string> = {}, method = 
   events.length = 0;
   const request = new Request(`http://g/f/${path}?token=t`, { method, headers });
   const response = await serve(request, async () => gateway, effects);
-  const body = await response.arrayBuffer().then(
-    (bytes) => new Uint8Array(bytes),
-    () => null,
-  );
+  const body = await bodyOf(response).catch(() => null);
   await Promise.all(deferred);
   expect(events).toHaveLength(1);
   return { response, body, event: events[0]! };

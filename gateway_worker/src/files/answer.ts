@@ -112,7 +112,7 @@ async function opened({ gateway, effects }: FileRequest, plan: Plan, content: Co
   const release = await gateway.files.budget.reserve(content.memory, effects.sleep);
   try {
     const body = await openBody(plan, content.open);
-    return { stream: body.stream, finished: body.finished.finally(release) };
+    return { content: body.content, finished: body.finished.finally(release) };
   } catch (error) {
     release();
     throw error;

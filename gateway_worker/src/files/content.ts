@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 
 import type { OpenSlice } from "../body";
 import type { ByteRange } from "../range";
+import { CHUNK_BYTES } from "../slices/chunks";
 import { slicesOf } from "../slices/interface";
 import type { SliceSource } from "../slices/interface";
 import { DamagedFrame, decodedFrame, pieceIn } from "./frames";
@@ -26,6 +27,7 @@ const KEPT_READS = 2;
 export function codedContent(spans: readonly Span[], openShard: OpenShard): OpenSlice {
   return async (range) =>
     inOrder(
+      range.length,
       overlaps(spans, range).flatMap(({ item, inner }) =>
         [...slicesOf({ offset: item.offset + inner.offset, length: inner.length })].map(
           (slice) => () => openShard(item.shard, slice),
@@ -66,6 +68,7 @@ export function decodedContent(
   const origin = pieces[0]?.start ?? 0;
   return async (range) =>
     inOrder(
+      range.length,
       overlaps(pieces, { offset: range.offset - origin, length: range.length }).map(({ item, inner }) => async () => {
         const bytes = await decoded(item);
         return bytesSource(bytes.subarray(inner.offset, inner.offset + inner.length), check);
@@ -137,41 +140,60 @@ function overlaps<T extends { readonly length: number }>(
   return found;
 }
 
-/** Sources one after the other as one; the next one is being opened while one is sent. Waits for the first. */
-async function inOrder(openers: readonly (() => Promise<SliceSource>)[]): Promise<SliceSource> {
-  let next: Promise<SliceSource> | null = openers[0]?.() ?? null;
-  await next;
+/** Sources one after the other as one of `length` bytes; the next is being opened while one is sent. Waits for the first. */
+async function inOrder(length: number, openers: readonly (() => Promise<SliceSource>)[]): Promise<SliceSource> {
+  let index = 0;
+  let left = length;
+  let current = (await openers[0]?.()) ?? null;
+  let next: Promise<SliceSource> | null = null;
+  let lender: SliceSource | null = null;
+  const openNext = () => {
+    next = openers[index + 1]?.() ?? null;
+    // Its failure is handled when its turn comes; until then it must not count as unhandled.
+    next?.catch(() => undefined);
+  };
+  openNext();
   return {
-    pipeTo: async (sink) => {
-      for (const index of openers.keys()) {
-        const current = await (next as Promise<SliceSource>);
-        next = openers[index + 1]?.() ?? null;
-        // Its failure is handled when its turn comes; until then it must not count as unhandled.
-        next?.catch(() => undefined);
-        try {
-          await current.pipeTo(sink);
-        } catch (error) {
-          next?.then((source) => source.cancel()).catch(() => undefined);
-          throw error;
-        }
-      }
+    get left() {
+      return left;
     },
-    cancel: async () => (await next)?.cancel(),
+    next: async (maxBytes) => {
+      while (current !== null) {
+        const chunk = await current.next(maxBytes);
+        if (chunk !== null) {
+          lender = current;
+          left -= chunk.length;
+          return chunk;
+        }
+        current = await next;
+        index += 1;
+        openNext();
+      }
+      return null;
+    },
+    release: (chunk) => lender?.release(chunk),
+    cancel: async () => {
+      next?.then((source) => source.cancel()).catch(() => undefined);
+      await current?.cancel();
+    },
   };
 }
 
-/** Bytes in memory. @param check sees them before they are sent, and may refuse them */
+/** Bytes in memory that others hold as well. @param check sees them before they are sent, and may refuse them */
 function bytesSource(bytes: Uint8Array, check: ((bytes: Uint8Array) => void) | null): SliceSource {
+  let sent = 0;
   return {
-    pipeTo: async (sink) => {
-      check?.(bytes);
-      const writer = sink.getWriter();
-      try {
-        await writer.write(bytes);
-      } finally {
-        writer.releaseLock();
-      }
+    get left() {
+      return bytes.length - sent;
     },
+    next: async (maxBytes) => {
+      if (sent === 0) check?.(bytes);
+      if (sent === bytes.length) return null;
+      const chunk = bytes.subarray(sent, sent + maxBytes);
+      sent += chunk.length;
+      return chunk;
+    },
+    release: () => undefined,
     cancel: async () => undefined,
   };
 }
@@ -195,16 +217,15 @@ async function collected(
   length: number,
   open: (slice: ByteRange) => Promise<SliceSource>,
 ): Promise<Uint8Array> {
-  const { readable, writable } = new FixedLengthStream(length);
-  const bytes = new Response(readable).arrayBuffer();
-  // Its failure is the writing side's, which tells it better.
-  bytes.catch(() => undefined);
-  try {
-    for (const slice of slices) await (await open(slice)).pipeTo(writable);
-    await writable.close();
-  } catch (error) {
-    await writable.abort(error).catch(() => undefined);
-    throw error;
+  const bytes = new Uint8Array(length);
+  let filled = 0;
+  for (const slice of slices) {
+    const source = await open(slice);
+    for (let chunk = await source.next(CHUNK_BYTES); chunk !== null; chunk = await source.next(CHUNK_BYTES)) {
+      bytes.set(chunk, filled);
+      filled += chunk.length;
+      source.release(chunk);
+    }
   }
-  return new Uint8Array(await bytes);
+  return bytes;
 }

@@ -3,6 +3,7 @@
 import { AwsClient } from "aws4fetch";
 
 import type { ByteRange } from "../range";
+import { remember } from "../remember";
 import { OriginChanged, OriginError, SHA256_HEX } from "./interface";
 import type { ObjectMetadata, Origin, OriginUse } from "./interface";
 
@@ -14,8 +15,6 @@ export interface S3Settings {
   readonly secretAccessKey: string;
   /** The answer's header must be there within this time, ms. */
   readonly answerTimeoutMs: number;
-  /** A slice must have passed within this time, ms: whichever side stalls, no transfer hangs for ever. */
-  readonly sliceTimeoutMs: number;
 }
 
 /** Nothing was handed out yet, so that asking again is safe; more often would hide an outage. */
@@ -23,9 +22,23 @@ const MAX_ATTEMPTS = 2;
 const RETRY_DELAY_MS = 200;
 const RETRIED_STATUS: ReadonlySet<number> = new Set([429, 500, 502, 503, 504]);
 
+/**
+ * A signature is used again for the same object for so long, ms: stores take one for 15 minutes, and signing costs more than
+ * all the rest of a small request. It covers method and object alone; the fields that a request adds are not secret.
+ */
+const SIGNATURE_MS = 60_000;
+const MAX_SIGNATURES = 2000;
+
+interface Signature {
+  readonly url: string;
+  readonly headers: Headers;
+  readonly until: number;
+}
+
 export class S3Origin implements Origin {
   readonly #settings: S3Settings;
   readonly #client: AwsClient;
+  readonly #signatures = new Map<string, Signature>();
 
   constructor(settings: S3Settings) {
     this.#settings = settings;
@@ -91,22 +104,31 @@ export class S3Origin implements Origin {
   }
 
   async #sendOnce(method: string, key: string, headers: Record<string, string>): Promise<Response> {
-    const { endpoint, bucket, answerTimeoutMs, sliceTimeoutMs } = this.#settings;
-    const path = key.split("/").map(encodeURIComponent).join("/");
-    const signed = await this.#client.sign(`${endpoint}/${bucket}/${path}`, { method, headers });
-    // Not signed: a proxy on the way may add codings of its own, and the signature must hold all the same.
-    signed.headers.set("Accept-Encoding", "identity");
+    const { answerTimeoutMs } = this.#settings;
+    const { url, headers: signed } = await this.#signature(method, key);
+    const fields = new Headers(signed);
+    fields.set("Accept-Encoding", "identity");
+    for (const [name, value] of Object.entries(headers)) fields.set(name, value);
     const timeout = new AbortController();
-    let timer = setTimeout(() => timeout.abort(new Error("timed out")), answerTimeoutMs);
+    const timer = setTimeout(() => timeout.abort(new Error("timed out")), answerTimeoutMs);
     try {
-      const response = await fetch(signed, { signal: timeout.signal, redirect: "manual" });
+      return await fetch(url, { method, headers: fields, signal: timeout.signal, redirect: "manual" });
+    } finally {
       clearTimeout(timer);
-      timer = setTimeout(() => timeout.abort(new Error("timed out")), sliceTimeoutMs);
-      return response;
-    } catch (error) {
-      clearTimeout(timer);
-      throw error;
     }
+  }
+
+  async #signature(method: string, key: string): Promise<Signature> {
+    const name = `${method} ${key}`;
+    const known = this.#signatures.get(name);
+    if (known !== undefined && Date.now() < known.until) return known;
+    const { endpoint, bucket } = this.#settings;
+    const path = key.split("/").map(encodeURIComponent).join("/");
+    const until = Date.now() + SIGNATURE_MS;
+    const { url, headers } = await this.#client.sign(`${endpoint}/${bucket}/${path}`, { method });
+    const signature = { url, headers, until };
+    remember(this.#signatures, name, signature, MAX_SIGNATURES);
+    return signature;
   }
 }
 

@@ -28,10 +28,15 @@ export interface SliceCache {
   drop(slice: Slice): Promise<void>;
 }
 
-/** Bytes on their way to a client. */
+/** The bytes of one slice, or of a part of one, on their way to a client. */
 export interface SliceSource {
-  /** Sends all bytes and leaves the sink open. Rejects when either side breaks. */
-  pipeTo(sink: WritableStream<Uint8Array>): Promise<void>;
+  /** Bytes that are still to come. */
+  readonly left: number;
+  /** The next bytes, at most `maxBytes`; null after the last. Rejects when the source breaks: what came before is right. */
+  next(maxBytes: number): Promise<Uint8Array | null>;
+  /** The client has taken a chunk of `next`: its memory may go. Whoever wants the bytes longer copies them before. */
+  release(chunk: Uint8Array): void;
+  /** The client does not want the rest. */
   cancel(): Promise<void>;
 }
 

@@ -6,6 +6,7 @@ import { SLICE_BYTES } from "./interface";
 import type { SliceCache } from "./interface";
 import { SliceReader } from "./reader";
 
+const STALL_MS = 100;
 const metadata = { size: 3 * SLICE_BYTES + 5, originEtag: '"v1"', lastModifiedMs: 0, sha256: null };
 const stream = () => new Blob(["x"]).stream() as ReadableStream<Uint8Array>;
 
@@ -54,12 +55,12 @@ const small = { offset: SLICE_BYTES + 10, length: 100 };
 
 describe("SliceReader", () => {
   test("without a cache, everything is read from the origin", async () => {
-    expect(await open(new SliceReader(origin, null), small)).toEqual({ hits: 0, misses: 0 });
+    expect(await open(new SliceReader(origin, null, STALL_MS), small)).toEqual({ hits: 0, misses: 0 });
     expect(read).toEqual([small]);
   });
 
   test("the second small range of a slice brings the slice into the cache, the third finds it there", async () => {
-    const reader = new SliceReader(origin, cache);
+    const reader = new SliceReader(origin, cache, STALL_MS);
     expect(await open(reader, small)).toEqual({ hits: 0, misses: 1 });
     expect(written).toEqual([]);
     await open(reader, small);
@@ -69,14 +70,14 @@ describe("SliceReader", () => {
   });
 
   test("the last slice is as short as the object's end", async () => {
-    const reader = new SliceReader(origin, cache);
+    const reader = new SliceReader(origin, cache, STALL_MS);
     for (let i = 0; i < 2; i += 1) await open(reader, { offset: 3 * SLICE_BYTES + 1, length: 1 });
     expect(read.at(-1)).toEqual({ offset: 3 * SLICE_BYTES, length: 5 });
   });
 
   test("a cache that fails is reported and passed by", async () => {
     cacheFails = true;
-    expect(await open(new SliceReader(origin, cache), small)).toEqual({ hits: 0, misses: 1 });
+    expect(await open(new SliceReader(origin, cache, STALL_MS), small)).toEqual({ hits: 0, misses: 1 });
     expect(reports).toEqual(["slice cache: cache is down"]);
   });
 });

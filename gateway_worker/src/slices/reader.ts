@@ -4,7 +4,7 @@ import type { ObjectMetadata, Origin, OriginUse } from "../origin/interface";
 import type { ByteRange } from "../range";
 import { SLICE_BYTES, sliceAt } from "./interface";
 import type { Slice, SliceCache, SliceSource } from "./interface";
-import { cachedSource, plainSource, storedSource } from "./source";
+import { cachedSource, originSource, storedSource } from "./source";
 
 /** How many slices of one answer came from the cache. */
 export interface CacheUse {
@@ -24,13 +24,15 @@ const MAX_REMEMBERED_MISSES = 1000;
 export class SliceReader {
   readonly #origin: Origin;
   readonly #cache: SliceCache | null;
+  readonly #stallMs: number;
   /** Slices that a small range missed once. */
   readonly #missed = new Set<string>();
 
-  /** Without a cache all bytes come from the origin. */
-  constructor(origin: Origin, cache: SliceCache | null) {
+  /** Without a cache all bytes come from the origin. A source that gives nothing for `stallMs` counts as broken. */
+  constructor(origin: Origin, cache: SliceCache | null, stallMs: number) {
     this.#origin = origin;
     this.#cache = cache;
+    this.#stallMs = stallMs;
   }
 
   /**
@@ -47,16 +49,18 @@ export class SliceReader {
     effects: ReaderEffects,
   ): Promise<SliceSource> {
     const cache = this.#cache;
-    if (cache === null) return plainSource(await this.#origin.read(key, metadata, range, originUse));
+    const readOrigin = async (wanted: ByteRange) =>
+      originSource(await this.#origin.read(key, metadata, wanted, originUse), wanted.length, this.#stallMs);
+    if (cache === null) return readOrigin(range);
 
     const slice = sliceAt(key, { etag: metadata.originEtag, size: metadata.size }, range);
     const begin = slice.index * SLICE_BYTES;
     const cached = await readCache(cache, slice, { offset: range.offset - begin, length: range.length }, effects);
     if (cached !== null) {
       cacheUse.hits += 1;
-      return cachedSource(cached, range.length, async () => {
-        effects.report(`slice cache: slice ${slice.index} of ${key} is too short; dropped`);
-        await cache.drop(slice);
+      return cachedSource(cached, range.length, () => {
+        effects.report(`slice cache: slice ${slice.index} of ${key} is broken; dropped`);
+        effects.defer(cache.drop(slice).catch(() => undefined));
       });
     }
     cacheUse.misses += 1;
@@ -65,8 +69,8 @@ export class SliceReader {
         effects.report(`slice cache: ${messageOf(error)}`);
         throw error;
       });
-    const stream = await this.#origin.read(key, metadata, range, originUse);
-    if (range.length === slice.length) return storedSource(stream, slice.length, store);
+    const source = await readOrigin(range);
+    if (range.length === slice.length) return storedSource(source, store, effects.defer);
 
     // A small range does not pay for a whole slice at once: a second one of the same slice shows that more will come.
     if (this.#isMissedAgain(slice)) {
@@ -76,7 +80,7 @@ export class SliceReader {
       };
       effects.defer(fill().catch(() => undefined));
     }
-    return plainSource(stream);
+    return source;
   }
 
   #isMissedAgain({ key, etag, index }: Slice): boolean {

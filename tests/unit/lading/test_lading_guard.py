@@ -112,6 +112,13 @@ def test_a_parent_that_is_killed_leaves_nothing_behind(family: Family) -> None:
         assert wait_until(lambda: not running(guard))
 
 
+def test_a_guard_that_is_killed_leaves_nothing_behind(family: Family) -> None:
+    with subprocess.Popen([*GUARD, *family.command()], stdin=subprocess.PIPE) as guard:
+        family.pids()
+        guard.kill()
+        assert family.is_gone()
+
+
 def test_sigterm_to_the_guard_ends_child_and_grandchild(family: Family) -> None:
     with subprocess.Popen([*GUARD, *family.command()], stdin=subprocess.PIPE) as guard:
         family.pids()

@@ -1,7 +1,7 @@
 /** The rules for single files, `/f/{dataset}/{version}/{path}`. */
 
-import type { Case, Expected, Rule, Span } from "./cases";
-import { RELEASE, RELEASED, sha256Of } from "./objects";
+import type { Case, Expected, Rule, Span } from "./case";
+import { RELEASE, RELEASED, sha256Of } from "../objects";
 
 const SMALL = "small.txt";
 const LARGE = "large.bin";
