@@ -2,7 +2,8 @@
 
 A pull may be killed at any moment. The next one finds complete files by their record, chunks of half-made files by the
 journal, and fetches the rest. Chunks that the folder holds already, in files of an earlier release, are copied from
-there. Every chunk's hash is checked before its bytes count, and a large file's own hash before it takes its place.
+there. Every chunk's hash is checked before its bytes count, and the hash of a file that an earlier pull began before it
+takes its place.
 """
 
 from __future__ import annotations
