@@ -139,9 +139,7 @@ class _Puller:
         self._state.load(tables)
         list_present(tables, self._state.dest, self._state.root / "present.ndjson")
         trusted_files(tables)
-        unknown = unknown_files(tables)
-        if unknown:
-            adopt(self._state, unknown, self._jobs, self._stop)
+        if adopt(self._state, unknown_files(tables), self._jobs, self._stop):
             self._state.load(tables)
             trusted_files(tables)
         old = [f for f in self._state.indexes.iterdir() if all((f / n).exists() for n in (INDEX_FILES, INDEX_CHUNKS))]
