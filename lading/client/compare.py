@@ -113,7 +113,8 @@ def compare(tables: Tables, old_indexes: list[Path], *, partial: bool = False) -
     tables.run(f"""
         CREATE OR REPLACE TABLE needed AS
         SELECT t.path, t.partial, c.seq, coalesce(o.file_offset, 0) AS file_offset, c.length,
-               coalesce(c.chunk_sha256, t.sha256) AS chunk_sha256, c.shard, c.frame_offset, c.frame_length, c.inner_offset, d.seq IS NOT NULL AS done
+               coalesce(c.chunk_sha256, t.sha256) AS chunk_sha256, c.shard, c.frame_offset,
+               c.frame_length, c.inner_offset, d.seq IS NOT NULL AS done
         FROM chunks c JOIN todo t USING (file_id)
         LEFT JOIN ({_offsets("SELECT file_id, seq, length FROM chunks SEMI JOIN todo USING (file_id)")}) o
             USING (file_id, seq)
