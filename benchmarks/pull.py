@@ -1,9 +1,9 @@
 """Pull against its peers: `python -m benchmarks.pull [--runs N] [--peak]`.
 
-Starts the local stack, releases three trees (large files, 8,000 small files, and those changed in places as a delta),
-and fetches each with `lading pull`, with `curl | zstd -d | tar x`, with `aria2c -x16` and then `zstd -d | tar x`, and
-with rclone, restic and casync where they are installed. All runs are on this machine in this call, in turn, so that the
-ratios hold although the machine's speed drifts; figures are medians.
+Starts the local stack, releases four trees (256 MB and 1 GB in large files, 8,000 small files, and those changed in
+places as a delta), and fetches each with `lading pull`, with `curl | zstd -d | tar x`, with `aria2c -x16` and then
+`zstd -d | tar x`, and with rclone, restic and casync where they are installed. All runs are on this machine in this
+call, in turn, so that the ratios hold although the machine's speed drifts; figures are medians.
 
 curl and aria2 read the same shards through the same gateway. rclone copies the files themselves from the local store's
 S3 endpoint. restic and casync read a repository in a local folder: no server is in their way, which favours them. Only
@@ -38,6 +38,7 @@ from lading.stack.supervisor import Stack
 RUNS = 5
 LARGE_FILES = 4
 LARGE_BYTES = 64 * 1024 * 1024
+HUGE_BYTES = 4 * LARGE_BYTES
 SMALL_FILES = 8_000
 SMALL_BYTES = 8_000
 CHANGED_SHARE = 0.05
@@ -65,12 +66,14 @@ class Figures:
 
 @dataclass(frozen=True)
 class Case:
-    """What is fetched: `before` is the version that is there already, for an update."""
+    """What is fetched: `before` is the version that is there already, for an update, and `new_bytes` the stored bytes
+    of the chunks that it lacks."""
 
     name: str
     reference: str
     source: Path
     before: str | None = None
+    new_bytes: int | None = None
 
 
 def main() -> int:
@@ -112,14 +115,16 @@ def _stack(folder: Path) -> Iterator[StackConfig]:
 def _release_all(folder: Path) -> list[Case]:
     from flows.release import release
 
-    large, small, changed = (folder / "sources" / name for name in ("large", "small", "changed"))
+    large, huge, small, changed = (folder / "sources" / name for name in ("large", "huge", "small", "changed"))
     chosen = random.Random(1)
-    large.mkdir(parents=True)
     text = _text(chosen, 8 * 1024 * 1024)
-    for number in range(LARGE_FILES):
-        # Half of them can be compressed, as datasets are.
-        data = text * (LARGE_BYTES // len(text)) if number % 2 else chosen.randbytes(LARGE_BYTES)
-        (large / f"{number}.bin").write_bytes(data)
+    for root, size in ((large, LARGE_BYTES), (huge, HUGE_BYTES)):
+        root.mkdir(parents=True)
+        for number in range(LARGE_FILES):
+            # Half of them can be compressed, as datasets are.
+            with (root / f"{number}.bin").open("wb") as file:
+                for _ in range(size // len(text)):
+                    file.write(text if number % 2 else chosen.randbytes(len(text)))
     for number in range(SMALL_FILES):
         path = small / f"{number % 80:02d}" / f"{number}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -128,12 +133,14 @@ def _release_all(folder: Path) -> list[Case]:
     for path in chosen.sample(sorted(changed.rglob("*.txt")), int(SMALL_FILES * CHANGED_SHARE)):
         path.write_bytes(_text(chosen, SMALL_BYTES))
     release(source=str(large), dataset="large", version="v1", smoke=False)
+    release(source=str(huge), dataset="huge", version="v1", smoke=False)
     release(source=str(small), dataset="small", version="v1", smoke=False)
-    release(source=str(changed), dataset="small", version="v2", smoke=False)
+    made = release(source=str(changed), dataset="small", version="v2", smoke=False)
     return [
-        Case("large files", "large@v1", large),
+        Case("large files, 256 MB", "large@v1", large),
+        Case("large files, 1 GB", "huge@v1", huge),
         Case("8,000 small files", "small@v1", small),
-        Case("update of 5 %", "small@v2", changed, before="small@v1"),
+        Case("update of 5 %", "small@v2", changed, before="small@v1", new_bytes=made["new_stored_bytes"]),
     ]
 
 
@@ -290,7 +297,11 @@ def _show(console: Console, case: Case, figures: dict[str, Figures], runs: int) 
             f"{found.wire / 1e6:.1f}" if found.wire is not None else "",
         )
     console.print(table)
-    console.print("ratio: time of lading pull as a share of this one's\n")
+    console.print("ratio: time of lading pull as a share of this one's")
+    if case.new_bytes:
+        moved = figures["lading pull"].wire or 0
+        console.print(f"new chunks: {case.new_bytes / 1e6:.2f} MB; fetched {moved / case.new_bytes:.2f} times as much")
+    console.print()
 
 
 def _peak(console: Console, folder: Path) -> None:

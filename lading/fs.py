@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import threading
+from datetime import UTC, datetime
 from typing import Any
 
 from fsspec.spec import AbstractFileSystem  # type: ignore[import-untyped]
@@ -67,6 +68,14 @@ class LadingFileSystem(AbstractFileSystem):  # type: ignore[misc]
         if entry is None:
             raise FileNotFoundError(path)
         return entry
+
+    def modified(self, path: str) -> datetime:
+        """When a file was changed at its source, in UTC. DuckDB asks for it before it reads Parquet."""
+        return datetime.fromtimestamp(self.info(path).get("mtime", 0), UTC)
+
+    def checksum(self, path: str) -> str:
+        """SHA-256 of a file in hex, as the release says; raises FileNotFoundError."""
+        return str(self.info(path).get("sha256", ""))
 
     def _open(self, path: str, mode: str = "rb", block_size: int | None = None, **_: Any) -> io.BufferedReader:
         if mode != "rb":

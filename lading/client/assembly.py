@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from pathlib import Path
 
 from lading.client.destination import Destination
-from lading.client.hashing import BLOCK_BYTES
+from lading.client.hashing import sha256_until
 from lading.client.plan import Entry, Target
 from lading.client.state import State
-from lading.client.transfer import Stopped
 from lading.tables import Tables
 
 SYNC_BYTES = 8 * 1024 * 1024
 """Files from this size on are forced to the disk one by one: to lose one in a power cut costs more than to wait."""
-
-WAITING_CHUNKS = 1024
-"""Chunks of one file that are remembered to be hashed when those before them are there."""
 
 
 class Assemblies:
@@ -40,14 +35,15 @@ class Assemblies:
 
         In a partial pull, those that hold chunks stay: they may belong to what is not selected."""
         rows = tables.rows(
-            "SELECT t.path, t.size, t.sha256, t.mode, t.mtime, t.partial, count(*) FILTER (NOT n.done) "
+            "SELECT t.path, t.size, t.sha256, t.mode, t.mtime, t.partial, count(*) FILTER (NOT n.done), "
+            "bool_or(n.done) "
             "FROM todo t JOIN needed n USING (path) WHERE t.type = 'file' GROUP BY ALL "
             # A file of one chunk that is done was copied from the folder itself, by a pull that was killed then.
             "HAVING count(*) > 1 OR bool_or(n.done) OR t.path IN (SELECT path FROM local_pieces) "
             "OR t.path IN (SELECT path FROM patched_pieces) ORDER BY t.path"
         )
-        for *entry, missing in rows:
-            self._open[entry[0]] = _Assembly(Entry._make(entry), missing)
+        for *entry, missing, resumed in rows:
+            self._open[entry[0]] = _Assembly(Entry._make(entry), missing, resumed)
         wanted = {assembly.entry.partial for assembly in self._open.values()}
         started = {name for (name,) in tables.rows("SELECT DISTINCT partial FROM done")}
         for stale in self._state.partial.iterdir():
@@ -63,12 +59,10 @@ class Assemblies:
     def write(self, target: Target, raw: bytes | memoryview) -> None:
         """Write a verified chunk to its place. `finish` or `finish_complete` has to follow when it was the last."""
         assembly = self._open[target.entry.path]
-        partial = self._state.partial / target.entry.partial
-        _write(partial, target.file_offset, raw)
+        _write(self._state.partial / target.entry.partial, target.file_offset, raw)
         self._state.note_chunk(target.entry.partial, target.seq)
         with self._lock:
             assembly.missing -= 1
-        assembly.hash.went_in(partial, target.file_offset, raw)
 
     def finish_complete(self) -> None:
         """Finish every file that lacks no chunk."""
@@ -76,7 +70,7 @@ class Assemblies:
             self.finish(path)
 
     def finish(self, path: str) -> None:
-        """If a file lacks no chunk, check it as a whole, then move it into its place."""
+        """If a file lacks no chunk, check it as a whole where that is needed, then move it into its place."""
         assembly = self._open[path]
         with self._lock:
             if assembly.missing or assembly.finished:
@@ -94,69 +88,16 @@ class Assemblies:
 
 
 class _Assembly:
-    """One file: `missing` is how many of its chunks are not in its partial file yet."""
+    """One file: `missing` is how many of its chunks are not in its partial file yet, `resumed` whether a pull before
+    this one wrote some of them."""
 
-    __slots__ = ("entry", "finished", "hash", "missing")
+    __slots__ = ("entry", "finished", "missing", "resumed")
 
-    def __init__(self, entry: Entry, missing: int) -> None:
+    def __init__(self, entry: Entry, missing: int, resumed: bool) -> None:
         self.entry = entry
         self.missing = missing
+        self.resumed = resumed
         self.finished = False
-        self.hash = RunningHash()
-
-
-class RunningHash:
-    """SHA-256 of a file that is written in any order, computed as far as it is there from its beginning on.
-
-    When the last chunk comes, most is done; what a pull before this one wrote is read from the file. Thread-safe.
-    """
-
-    __slots__ = ("_digest", "_hashing", "_lock", "_position", "_waiting")
-
-    def __init__(self) -> None:
-        self._digest = hashlib.sha256()
-        self._position = 0
-        self._hashing = threading.Lock()
-        self._waiting: dict[int, int] = {}
-        self._lock = threading.Lock()
-
-    def went_in(self, path: Path, offset: int, raw: bytes | memoryview) -> None:
-        """These bytes are in the file now. One thread hashes at a time; the others leave their chunks to it, or to
-        `complete`."""
-        with self._lock:
-            if len(self._waiting) < WAITING_CHUNKS:
-                self._waiting[offset] = len(raw)
-        if not self._hashing.acquire(blocking=False):
-            return
-        try:
-            while (length := self._next()) is not None:
-                if self._position == offset:
-                    self._digest.update(raw)
-                else:
-                    with path.open("rb", buffering=0) as file:
-                        file.seek(self._position)
-                        self._digest.update(file.read(length))
-                self._position += length
-        finally:
-            self._hashing.release()
-
-    def _next(self) -> int | None:
-        """Length of the chunk that the hash lacks next, if it is there."""
-        with self._lock:
-            return self._waiting.pop(self._position, None)
-
-    def complete(self, path: Path, stop: threading.Event) -> bytes:
-        """The hash of the whole file, which nobody writes to any more. Raises Stopped."""
-        block = bytearray(BLOCK_BYTES)
-        view = memoryview(block)
-        with self._hashing, path.open("rb", buffering=0) as file:
-            file.seek(self._position)
-            while count := file.readinto(block):
-                if stop.is_set():
-                    raise Stopped
-                self._digest.update(view[:count])
-                self._position += count
-            return self._digest.digest()
 
 
 def _write(path: Path, offset: int, data: bytes | memoryview) -> None:
@@ -176,7 +117,11 @@ def _write(path: Path, offset: int, data: bytes | memoryview) -> None:
 
 
 def _is_right(path: Path, assembly: _Assembly, stop: threading.Event) -> bool:
-    """Whether a file has the wanted content. A large one is forced to the disk first, before it takes its place."""
+    """Whether a file has the wanted content. A large one is forced to the disk first, before it takes its place.
+
+    The chunks that this pull wrote were verified one by one, and the index, which is signed, says how they make the
+    file. What an earlier pull wrote may have been damaged since: then the file is read and hashed as a whole.
+    """
     entry = assembly.entry
     try:
         if path.stat().st_size != entry.size:
@@ -184,6 +129,6 @@ def _is_right(path: Path, assembly: _Assembly, stop: threading.Event) -> bool:
         if entry.size >= SYNC_BYTES:
             with path.open("rb+") as file:
                 os.fsync(file.fileno())
-        return assembly.hash.complete(path, stop) == entry.sha256
+        return not assembly.resumed or sha256_until(path, stop) == entry.sha256
     except FileNotFoundError:
         return False

@@ -7,9 +7,11 @@ Tables out: `todo` (entries to make), `local_pieces` (chunks that the folder hol
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lading.names import INDEX_CHUNKS, INDEX_FILES
 from lading.paths import OWN_FOLDER
 from lading.tables import NdjsonWriter, Tables, literal
 from lading.tree import walk
@@ -79,14 +81,12 @@ def trusted_files(tables: Tables) -> None:
     )
 
 
-def unknown_files(tables: Tables) -> list[tuple[str, bytes, int]]:
+def unknown_files(tables: Tables) -> Iterable[tuple[str, bytes, int]]:
     """Files on disk that have the wanted size but no trusted record: (path, wanted SHA-256, size). They are hashed, so
     that a tree which something else made, or whose mtimes were lost, is not fetched again."""
-    return list(
-        tables.rows(
-            "SELECT f.path, f.sha256, f.size FROM files f JOIN present p USING (path, size) "
-            "ANTI JOIN trusted t ON t.path = f.path WHERE f.type = 'file' AND p.type = 'file' ORDER BY f.path"
-        )
+    tables.run("CREATE OR REPLACE TABLE untrusted AS SELECT path, size FROM present ANTI JOIN trusted USING (path)")
+    return tables.rows(
+        "SELECT path, f.sha256, size FROM files f JOIN untrusted USING (path, size) WHERE f.type = 'file' ORDER BY path"
     )
 
 
@@ -94,24 +94,31 @@ def compare(tables: Tables, old_indexes: list[Path], *, partial: bool = False) -
     """Fill the tables out. `old_indexes` are folders with the indexes of releases that may have been here before.
 
     With `partial`, `files` is a part of the release: nothing is obsolete for not being in it."""
+    # One join at a time, of narrow rows: several at once do not fit into little memory, and joins cannot always spill.
+    tables.run("""
+        CREATE OR REPLACE TABLE there AS
+        SELECT f.file_id FROM files f SEMI JOIN trusted t USING (path, sha256) WHERE f.type = 'file'
+        UNION ALL
+        SELECT f.file_id FROM files f JOIN present p USING (path, type)
+        WHERE f.type <> 'file' AND p.target IS NOT DISTINCT FROM f.target
+    """)
     tables.run("""
         CREATE OR REPLACE TABLE todo AS
-        SELECT f.file_id, f.path, f.type, f.target, f.size, f.sha256, f.mode, f.mtime,
-               sha256(f.path)[:24] || '-' || lower(hex(f.sha256))[:24] AS partial
-        FROM files f LEFT JOIN present p USING (path) LEFT JOIN trusted t USING (path)
-        WHERE CASE f.type WHEN 'file' THEN t.sha256 IS DISTINCT FROM f.sha256
-                          WHEN 'symlink' THEN p.target IS DISTINCT FROM f.target
-                          ELSE p.type IS DISTINCT FROM 'dir' END
+        SELECT file_id, path, type, target, size, sha256, mode, mtime,
+               sha256(path)[:24] || '-' || lower(hex(sha256))[:24] AS partial
+        FROM files ANTI JOIN there USING (file_id)
     """)
-    # The same rows as in chunks.parquet, with the place of each chunk in its file.
-    tables.run("""
+    # The rows of chunks.parquet, with the place of each chunk in its file. Most files are one chunk, which lies at
+    # 0: the running sum, which has to hold its rows in memory, is for the others.
+    tables.run(f"""
         CREATE OR REPLACE TABLE needed AS
-        SELECT t.path, t.partial, c.seq, c.file_offset, c.length,
+        SELECT t.path, t.partial, c.seq, coalesce(o.file_offset, 0) AS file_offset, c.length,
                coalesce(c.chunk_sha256, t.sha256) AS chunk_sha256, c.shard, c.frame_offset,
                c.frame_length, c.inner_offset, d.seq IS NOT NULL AS done
-        FROM (SELECT *, sum(length) OVER (PARTITION BY file_id ORDER BY seq ROWS UNBOUNDED PRECEDING) - length
-                  AS file_offset FROM chunks) c
-        JOIN todo t USING (file_id) LEFT JOIN done d ON d.partial = t.partial AND d.seq = c.seq
+        FROM chunks c JOIN todo t USING (file_id)
+        LEFT JOIN ({_offsets("SELECT file_id, seq, length FROM chunks SEMI JOIN todo USING (file_id)")}) o
+            USING (file_id, seq)
+        LEFT JOIN done d ON d.partial = t.partial AND d.seq = c.seq
     """)
     _sources(tables, old_indexes)
     tables.run("""
@@ -138,18 +145,30 @@ def compare(tables: Tables, old_indexes: list[Path], *, partial: bool = False) -
         JOIN present p USING (path)
         WHERE f.type = 'file' AND (p.mtime_ns <> f.mtime * 1000000000 OR p.mode <> f.mode)
     """)
-    return Work(
-        *tables.row("""
-        SELECT (SELECT count(*) FROM files WHERE type = 'file'), (SELECT coalesce(sum(size), 0)::BIGINT FROM files),
-               (SELECT count(*) FROM todo WHERE type = 'file'), (SELECT coalesce(sum(size), 0)::BIGINT FROM todo),
-               (SELECT coalesce(sum(length), 0)::BIGINT FROM needed WHERE done),
-               (SELECT coalesce(sum(length), 0)::BIGINT FROM local_pieces),
-               (SELECT coalesce(sum(length), 0)::BIGINT FROM remote_pieces),
-               (SELECT coalesce(sum(frame_length), 0)::BIGINT FROM
-                   (SELECT DISTINCT shard, frame_offset, frame_length FROM remote_pieces)),
-               (SELECT count(*) FROM obsolete)
-        """)
+    # One query for each table: one with as many subqueries takes DuckDB longer to plan than all of these to run.
+    files, size = tables.row("SELECT count(*) FILTER (type = 'file'), coalesce(sum(size), 0)::BIGINT FROM files")
+    todo_files, todo_size = tables.row(
+        "SELECT count(*) FILTER (type = 'file'), coalesce(sum(size), 0)::BIGINT FROM todo"
     )
+    (fetch_size,) = tables.row(
+        "SELECT coalesce(sum(frame_length), 0)::BIGINT FROM "
+        "(SELECT DISTINCT shard, frame_offset, frame_length FROM remote_pieces)"
+    )
+    return Work(
+        files=files,
+        bytes=size,
+        todo_files=todo_files,
+        todo_bytes=todo_size,
+        done_bytes=_bytes(tables, "needed WHERE done"),
+        local_bytes=_bytes(tables, "local_pieces"),
+        remote_bytes=_bytes(tables, "remote_pieces"),
+        fetch_bytes=fetch_size,
+        obsolete=tables.row("SELECT count(*) FROM obsolete")[0],
+    )
+
+
+def _bytes(tables: Tables, pieces: str) -> int:
+    return int(tables.row(f"SELECT coalesce(sum(length), 0)::BIGINT FROM {pieces}")[0])
 
 
 def _obsolete_entries(tables: Tables, old_indexes: list[Path]) -> None:
@@ -167,17 +186,25 @@ def _obsolete_entries(tables: Tables, old_indexes: list[Path]) -> None:
     )
 
 
+def _offsets(chunks: str) -> str:
+    """A query for (file_id, seq, file_offset) of the files that are more than one chunk."""
+    return (
+        f"WITH pieces AS ({chunks}), several AS (SELECT DISTINCT file_id FROM pieces WHERE seq > 0) "
+        "SELECT file_id, seq, sum(length) OVER (PARTITION BY file_id ORDER BY seq ROWS UNBOUNDED PRECEDING) - length "
+        "AS file_offset FROM pieces SEMI JOIN several USING (file_id)"
+    )
+
+
 def _sources(tables: Tables, old_indexes: list[Path]) -> None:
     """Table `sources`: one place on disk for each chunk that trusted files hold."""
-    queries = [
-        "SELECT chunk_sha256, path, file_offset FROM ("
-        "SELECT file_id, chunk_sha256, sum(length) OVER (PARTITION BY file_id ORDER BY seq ROWS UNBOUNDED PRECEDING) "
-        "- length AS file_offset "
-        f"FROM read_parquet({literal(folder / 'chunks.parquet')}) WHERE chunk_sha256 IS NOT NULL) "
-        f"JOIN read_parquet({literal(folder / 'files.parquet')}) USING (file_id) "
-        "SEMI JOIN trusted USING (path, sha256)"
-        for folder in old_indexes
-    ]
+    queries = []
+    for folder in old_indexes:
+        chunks, files = (f"read_parquet({literal(folder / name)})" for name in (INDEX_CHUNKS, INDEX_FILES))
+        offsets = _offsets(f"SELECT file_id, seq, length FROM {chunks}")
+        queries.append(
+            f"SELECT chunk_sha256, path, file_offset FROM ({offsets}) JOIN {chunks} USING (file_id, seq) "
+            f"JOIN {files} USING (file_id) SEMI JOIN trusted USING (path, sha256)"
+        )
     # A file that is one chunk is its own source, whichever release it came with.
     queries.append("SELECT sha256 AS chunk_sha256, path, 0 AS file_offset FROM trusted")
     tables.run(

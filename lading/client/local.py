@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from lading.client.assembly import Assemblies
@@ -15,19 +16,20 @@ from lading.parallel import ordered_map
 from lading.tables import Tables
 
 
-def adopt(state: State, unknown: list[tuple[str, bytes, int]], threads: int, stop: threading.Event) -> None:
-    """Record the files among `unknown` (path, wanted SHA-256, size) that have the wanted content."""
+def adopt(state: State, unknown: Iterable[tuple[str, bytes, int]], threads: int, stop: threading.Event) -> bool:
+    """Record the files among `unknown` (path, wanted SHA-256, size) that have the wanted content; whether any has."""
 
-    def look(file: tuple[str, bytes, int]) -> None:
+    def look(file: tuple[str, bytes, int]) -> bool:
         path = state.dest / file[0]
         before = path.lstat()
-        if sha256_until(path, stop) == file[1]:
+        right = sha256_until(path, stop) == file[1]
+        if right:
             state.note_file(file[0], file[2], before.st_mtime_ns, file[1])
+        return right
 
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for _ in ordered_map(pool, look, unknown, 4 * threads):
-                pass
+            return sum(ordered_map(pool, look, unknown, 4 * threads)) > 0
         except BaseException:
             stop.set()
             raise

@@ -2,7 +2,8 @@
 
 A pull may be killed at any moment. The next one finds complete files by their record, chunks of half-made files by the
 journal, and fetches the rest. Chunks that the folder holds already, in files of an earlier release, are copied from
-there. Every chunk's hash is checked before its bytes count, and a large file's own hash before it takes its place.
+there. Every chunk's hash is checked before its bytes count, and the hash of a file that an earlier pull began before it
+takes its place.
 """
 
 from __future__ import annotations
@@ -138,9 +139,7 @@ class _Puller:
         self._state.load(tables)
         list_present(tables, self._state.dest, self._state.root / "present.ndjson")
         trusted_files(tables)
-        unknown = unknown_files(tables)
-        if unknown:
-            adopt(self._state, unknown, self._jobs, self._stop)
+        if adopt(self._state, unknown_files(tables), self._jobs, self._stop):
             self._state.load(tables)
             trusted_files(tables)
         old = [f for f in self._state.indexes.iterdir() if all((f / n).exists() for n in (INDEX_FILES, INDEX_CHUNKS))]

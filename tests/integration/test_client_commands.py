@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import subprocess
@@ -221,6 +222,8 @@ class TestPython:
         ]
         assert fs.cat_file("commands@v1/large.bin", -100, -10) == released.files["large.bin"][-100:-10]
         assert fs.info("commands@v1/large.bin")["size"] == 10_000_000
+        assert fs.checksum("commands@v1/large.bin") == hashlib.sha256(released.files["large.bin"]).hexdigest()
+        assert fs.modified("commands@v1/large.bin").timestamp() == fs.info("commands@v1/large.bin")["mtime"]
         assert fs.isdir("commands@v1/train")
         assert not fs.exists("commands@v1/nothing")
         with pytest.raises(FileNotFoundError):

@@ -27,7 +27,7 @@ from lading.client.pull import PullResult, pull
 from lading.client.state import State
 from lading.errors import IntegrityError, LadingError, TransferError
 
-SCHEDULES = int(os.environ.get("TESTS_SCHEDULES", "120"))
+SCHEDULES = int(os.environ.get("TESTS_SCHEDULES", "100"))
 """Random schedules of faults; TESTS_SCHEDULES=500 takes some minutes."""
 
 SCHEDULES_AT_ONCE = 4

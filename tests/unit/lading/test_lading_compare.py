@@ -277,7 +277,7 @@ def test_files_of_the_wanted_size_without_a_record_are_to_be_hashed(case: Case) 
     case.has("ours", "c")
     case.has("touched", "d", touched=True)
     trusted_files(case.tables)
-    assert unknown_files(case.tables) == [("same-size", sha("a"), 10), ("touched", sha("d"), 10)]
+    assert list(unknown_files(case.tables)) == [("same-size", sha("a"), 10), ("touched", sha("d"), 10)]
 
 
 def test_what_is_present_is_listed_but_for_ladings_own_folder(tmp_path: Path) -> None:
