@@ -5,12 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -19,6 +16,7 @@ import pytest
 import requests
 import zstandard
 from running_stack import RunningStack
+from selfhosted import selfhosted
 from trees import changed, text, varied
 
 from lading.http import problem
@@ -32,7 +30,6 @@ DATASET = "edge-files"
 DECODE_MAX_BYTES = 64 * 1024 * 1024
 HUGE_BYTES = DECODE_MAX_BYTES + 3_000_000
 RANGES = 200
-READY_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -378,38 +375,10 @@ def test_the_event_names_release_and_path(stack: RunningStack, released: Release
     assert (event["key"], event["dataset"], event["bytes_sent"], event["code"]) == (wanted, DATASET, size, "ok")
 
 
-@contextmanager
-def selfhosted(stack: RunningStack, home: Path, **settings: str) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {**stack.environment, "LADING_HOME": str(home), **settings}
-    program = "from lading.cli.gateway import app; app()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, "--selfhost", "--port", str(port)], env=environment, stderr=subprocess.PIPE
-    )
-    url = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + READY_S
-    while True:
-        try:
-            if requests.get(f"{url}/healthz", timeout=5).status_code == 200:
-                break
-        except requests.RequestException:
-            pass
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    try:
-        yield url
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
-
-
 def test_the_selfhosted_gateway_serves_files_up_to_its_own_limit(
     stack: RunningStack, released: Released, tmp_path: Path
 ) -> None:
-    with selfhosted(stack, tmp_path / "home", FILE_DECODE_MAX_BYTES="50000") as gateway:
+    with selfhosted(stack, tmp_path / "home", FILE_DECODE_MAX_BYTES="50000") as (gateway, _):
         here = Released(gateway, released.token, released.trees)
         for path, data in released.trees["v2"].items():
             answer = here.get("v2", path)

@@ -8,8 +8,6 @@ import hashlib
 import json
 import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,43 +15,23 @@ from pathlib import Path
 import pytest
 import requests
 from running_stack import RunningStack
+from selfhosted import selfhosted
 
 from lading.errors import StorageError
 from lading.objectstore import Bucket, bucket, s3_client
 from lading.stack.selfhost import EventSpool, batches, trim
 
-READY_S = 60.0
 DENIED_WITHIN_S = 10.0
 
 
 @pytest.fixture
 def gateway(stack: RunningStack, tmp_path: Path) -> Iterator[str]:
     """The URL of a gateway that the command started; it is ended as a service manager would."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {**stack.environment, "LADING_HOME": str(tmp_path / "home")}
-    program = "from lading.cli.gateway import app; app()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, "--selfhost", "--port", str(port)], env=environment, stderr=subprocess.PIPE
-    )
-    url = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + READY_S
-    while True:
-        try:
-            if requests.get(f"{url}/healthz", timeout=5).status_code == 200:
-                break
-        except requests.RequestException:
-            pass
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    yield url
-    process.terminate()
-    process.communicate(timeout=30)
+    with selfhosted(stack, tmp_path / "home") as (url, process):
+        yield url
     assert process.returncode == 0
     with socket.socket() as probe:
-        assert probe.connect_ex(("127.0.0.1", port)) != 0
+        assert probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) != 0
 
 
 def token_for(stack: RunningStack, *scopes: str) -> str:
