@@ -13,10 +13,11 @@ How the modules build on each other (each imports only those above it):
 Nothing here imports Prefect; `flows.load_logs` and `flows.weekly_report` schedule these functions.
 """
 
+from analytics.files import WrittenReport, write_report
 from analytics.load import LoadResult, load_logs
 from analytics.periods import Period
 from analytics.prices import Prices
-from analytics.report import Report, WrittenReport, build_report, write_report
+from analytics.report import Report, build_report
 from analytics.sources import DirectoryLogSource, LogSource, S3LogSource
 from analytics.storage import stored_bytes_by_dataset
 from analytics.store import open_store

@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 
+from analytics.files import report_json, write_report
 from analytics.load import LoadResult, load_logs
 from analytics.periods import Period
 from analytics.prices import Prices
-from analytics.report import build_report, report_json, write_report
+from analytics.report import build_report
 from analytics.sources import DirectoryLogSource, LogSource, S3LogSource
 from analytics.storage import stored_bytes_by_dataset
 from analytics.store import open_store

@@ -12,8 +12,8 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
 import analytics
+from analytics.page import headline_markdown
 from analytics.periods import WEEK_PATTERN
-from analytics.report import headline_markdown
 from flows.load_logs import is_passing
 from lading.errors import LadingError, UsageError
 from lading.objectstore import Bucket, s3_client

@@ -13,19 +13,12 @@ import pytest
 from analytics_events import issue, refused, request, write_log
 
 from analytics.codes import GATEWAY_CODES, GROUPS, gateway_meaning, issuer_meaning
+from analytics.files import report_json, write_report
 from analytics.load import load_logs
+from analytics.page import headline_markdown, render_html
 from analytics.periods import Period
 from analytics.prices import Prices
-from analytics.report import (
-    Report,
-    Row,
-    build_report,
-    fold,
-    headline_markdown,
-    render_html,
-    report_json,
-    write_report,
-)
+from analytics.report import Report, Row, build_report, fold
 from analytics.sources import DirectoryLogSource
 from analytics.usage import Usage
 
