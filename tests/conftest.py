@@ -6,6 +6,7 @@ import atexit
 import os
 import random
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -15,6 +16,9 @@ from pathlib import Path
 
 import pytest
 import requests
+
+# A shell that runs the tests in the background has them ignore SIGINT, and so would the programs that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Prefect reads these when it is imported, so they are set before any test module is. Its server gets a database of its
 # own: tests must neither see nor touch the user's. One server serves this process and the commands that tests run:
