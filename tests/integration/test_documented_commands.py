@@ -44,9 +44,7 @@ def source(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def shell(stack: RunningStack, script: str, cwd: Path) -> subprocess.CompletedProcess[bytes]:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {**stack.environment, "PATH": path, "LADING_HOME": str(cwd / "home")}
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script], cwd=cwd, env=environment, capture_output=True, timeout=120
-    )
+    done = subprocess.run(["bash", "-euc", script], cwd=cwd, env=environment, capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr.decode()
     return done
 
