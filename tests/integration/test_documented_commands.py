@@ -44,9 +44,7 @@ def source(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def shell(stack: RunningStack, script: str, cwd: Path) -> subprocess.CompletedProcess[bytes]:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {**stack.environment, "PATH": path, "LADING_HOME": str(cwd / "home")}
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script], cwd=cwd, env=environment, capture_output=True, timeout=120
-    )
+    done = subprocess.run(["bash", "-euc", script], cwd=cwd, env=environment, capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr.decode()
     return done
 
@@ -56,7 +54,7 @@ def test_whole_objects_by_curl_wget_aria2_zstd_and_tar(
 ) -> None:
     for name in TOOLS:
         tool(name)
-    whole, _ = blocks("Plain tools", "sh")
+    whole, _, _ = blocks("Plain tools", "sh")
     lines = [line.partition("  #")[0].strip() for line in whole.splitlines()]
     assert [line.split()[0] for line in lines] == ["curl", "wget", "lading", "zstd"]
     # wget -c and curl -C - continue; here each begins anew, then goes on with a half.
@@ -74,9 +72,18 @@ def test_whole_objects_by_curl_wget_aria2_zstd_and_tar(
     assert listing(tmp_path / "out", mtimes=False) == listing(source, mtimes=False)
 
 
+def test_one_file_by_its_own_url(stack: RunningStack, source: Path, tool: Callable[[str], str], tmp_path: Path) -> None:
+    tool("curl")
+    _, commands, _ = blocks("Plain tools", "sh")
+    done = shell(stack, f'FILE="$(lading url my-dataset/train/a.txt)"\n{commands}', tmp_path)
+    expected = (source / "train/a.txt").read_bytes()
+    assert (tmp_path / "a.txt").read_bytes() == expected
+    assert done.stdout == expected[:100]
+
+
 def test_one_file_by_its_ranges(stack: RunningStack, source: Path, tool: Callable[[str], str], tmp_path: Path) -> None:
     tool("curl"), tool("zstd")
-    _, ranges = blocks("Plain tools", "sh")
+    _, _, ranges = blocks("Plain tools", "sh")
     assert shell(stack, ranges, tmp_path).stdout == (source / "train/a.txt").read_bytes()
 
 

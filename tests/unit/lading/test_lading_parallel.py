@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lading.parallel import cores, ordered_map
+from lading.parallel import Ahead, cores, ordered_map
 
 
 def test_results_come_in_order() -> None:
@@ -49,3 +49,9 @@ def test_an_error_reaches_the_consumer_and_cancels_what_has_not_begun() -> None:
 
 def test_there_is_a_core() -> None:
     assert cores() >= 1
+
+
+def test_what_runs_ahead_gives_its_result_or_its_error() -> None:
+    assert Ahead(lambda: 5).result() == 5
+    with pytest.raises(ZeroDivisionError):
+        Ahead(lambda: 1 // 0).result()
