@@ -33,11 +33,15 @@ def _bars() -> Iterator[None]:
         console=Console(stderr=True),
         transient=True,
     ) as bars:
+        # Prefect's own server takes its time before any step is heard of.
+        start = bars.add_task("start", total=None, amount="Prefect")
         tasks: dict[str, TaskID] = {}
         lock = threading.Lock()
 
         def show(advance: Advance) -> None:
             with lock:
+                if not tasks:
+                    bars.update(start, visible=False)
                 if advance.step not in tasks:
                     tasks[advance.step] = bars.add_task(advance.step, amount="")
             bars.update(tasks[advance.step], completed=advance.done, total=advance.total, amount=amount(advance))

@@ -55,9 +55,10 @@ def command(
         _dry_run(settings, checked, full=full, rehash=rehash, level=level, as_json=as_json)
         return
     from flows.cli.progress import shown
-    from flows.release import release
 
     with shown(quiet=quiet):
+        from flows.release import release
+
         result = release(
             **request,
             full=full,
