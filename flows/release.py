@@ -27,6 +27,7 @@ from lading.objectstore import bucket
 from lading.parameters import Chunking, Compression
 from lading.settings import Settings
 from tasks.announce import announced, check_stored, confirm_stored
+from tasks.build_index import check_labels
 from tasks.pack import PackedShard
 from tasks.parent import has_release, read_latest, read_manifest
 from tasks.plan import Plan
@@ -119,6 +120,8 @@ def release(
             row["bytes"] = found.bytes
         for warning in found.warnings:
             get_run_logger().warning(warning)
+        if request.labels:
+            check_labels(work, request.labels)
         with steps.step("hash") as row:
             # Without a parent to compare with, everything will be packed.
             packs_all = decisions["full"] or not decisions["parent"]

@@ -65,6 +65,13 @@ def build_index(work: WorkDir, parent: ParentIndex | None, labels: Path | None, 
     return ReleaseIndex(describe(files, file_rows), describe(chunks, chunk_rows), looked_up, shards)
 
 
+def check_labels(work: WorkDir, labels: Path) -> None:
+    """Refuse labels that do not fit what was scanned, before anything is stored. Raises SourceError, UsageError."""
+    with Tables(spill=work.spill) as tables:
+        tables.view("entries", work.entries)
+        _label_columns(tables, labels)
+
+
 def _places(tables: Tables, work: WorkDir, parent: ParentIndex | None) -> None:
     """One place for each chunk: a new one before the parent's, then the first in a stable order."""
     columns = "chunk_sha256, shard, frame_offset, frame_length, inner_offset"

@@ -11,6 +11,7 @@ from lading.parameters import Chunking, Compression
 from lading.settings import Settings
 from lading.shard import FRAME_BYTES
 from lading.tables import Tables
+from tasks.build_index import check_labels
 from tasks.hashing import hash_files
 from tasks.pack import read_chunk
 from tasks.parent import fetch_parent, read_latest
@@ -44,6 +45,8 @@ def dry_run(
         try:
             work.prepare()
             found = scan(request.source, work.entries)
+            if request.labels:
+                check_labels(work, request.labels)
             hash_files(
                 request.source, work, settings.home / "cache" / "hashes", Chunking(), rehash=rehash, threads=cores()
             )

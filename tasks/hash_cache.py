@@ -21,12 +21,16 @@ RACY_NS = 2_000_000_000
 remembered (the `racy git` problem)."""
 
 
+FORMAT = 2
+"""Of the two files; another one begins anew."""
+
+
 class HashCache:
     """The cache of one source folder; safe for runs at the same time, of which the last one is remembered."""
 
     def __init__(self, folder: Path, source: Path, chunking: Chunking) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        identity = f"{source.resolve()}\0{json.dumps(asdict(chunking))}"
+        identity = f"{FORMAT}\0{source.resolve()}\0{json.dumps(asdict(chunking))}"
         name = hashlib.sha256(identity.encode()).hexdigest()[:24]
         self._files = folder / f"{name}-files.parquet"
         self._pieces = folder / f"{name}-pieces.parquet"
@@ -41,12 +45,14 @@ class HashCache:
     def load(self, tables: Tables, *, ignore: bool = False) -> None:
         """Tables `cached` and `cached_pieces`: what holds for those of `entries` that are as they were.
 
-        A file is as it was if its size, mtime in nanoseconds and inode are. With `ignore` both tables are empty.
+        A file is as it was if its size, inode and, to the nanosecond, mtime and ctime are: whoever sets an mtime back
+        (`touch -r`, `tar x`) changes the ctime, which nobody can set. With `ignore` both tables are empty.
         """
         with self._locked():
             if ignore or not (self._files.exists() and self._pieces.exists()):
                 tables.run(
-                    "CREATE TABLE cached (path VARCHAR, size BIGINT, mtime_ns BIGINT, inode UBIGINT, sha256 BLOB)"
+                    "CREATE TABLE cached (path VARCHAR, size BIGINT, mtime_ns BIGINT, ctime_ns BIGINT, inode UBIGINT, "
+                    "sha256 BLOB)"
                 )
                 tables.run(
                     "CREATE TABLE cached_pieces (path VARCHAR, seq INTEGER, chunk_offset BIGINT, length BIGINT, "
@@ -55,7 +61,7 @@ class HashCache:
                 return
             tables.run(
                 f"CREATE TABLE cached AS SELECT * FROM read_parquet({literal(self._files)}) SEMI JOIN "
-                "entries USING (path, size, mtime_ns, inode)"
+                "entries USING (path, size, mtime_ns, ctime_ns, inode)"
             )
             tables.run(
                 f"CREATE TABLE cached_pieces AS SELECT * FROM read_parquet({literal(self._pieces)}) "
@@ -69,7 +75,7 @@ class HashCache:
             self._files.unlink(missing_ok=True)
             tables.save("SELECT path, seq, chunk_offset, length, chunk_sha256 FROM large_pieces", self._pieces)
             tables.save(
-                "SELECT path, size, mtime_ns, inode, sha256 FROM all_hashes "
+                "SELECT path, size, mtime_ns, ctime_ns, inode, sha256 FROM all_hashes "
                 f"WHERE was_cached OR mtime_ns < {started_ns - RACY_NS}",
                 self._files,
             )

@@ -1,6 +1,6 @@
 """Hash and chunk: the identity of every file's content.
 
-A file that was hashed before and has the same size, mtime in nanoseconds and inode is not read again. Where everything
+A file that was hashed before and has the same size, mtime, ctime and inode is not read again. Where everything
 will be packed, the chunks of large files are compressed on the way (tasks.spool).
 """
 
@@ -39,7 +39,14 @@ OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 ATTEMPTS = 3
 """How often a file that changes while it is read is tried."""
 
-HASH_COLUMNS = {"path": "VARCHAR", "size": "BIGINT", "mtime_ns": "BIGINT", "inode": "UBIGINT", "sha256": "VARCHAR"}
+HASH_COLUMNS = {
+    "path": "VARCHAR",
+    "size": "BIGINT",
+    "mtime_ns": "BIGINT",
+    "ctime_ns": "BIGINT",
+    "inode": "UBIGINT",
+    "sha256": "VARCHAR",
+}
 PIECE_COLUMNS = {
     "path": "VARCHAR",
     "seq": "INTEGER",
@@ -76,6 +83,7 @@ class _Hashed:
     path: str
     size: int
     mtime_ns: int
+    ctime_ns: int
     inode: int
     sha256: str
     pieces: tuple[_Piece, ...]
@@ -125,8 +133,8 @@ def hash_files(
         tables.load("hashed", work.root / "hashed.ndjson", HASH_COLUMNS)
         tables.load("cut", work.root / "cut.ndjson", PIECE_COLUMNS)
         tables.run(
-            "CREATE TABLE all_hashes AS SELECT path, size, mtime_ns, inode, unhex(sha256) AS sha256, "
-            "false AS was_cached FROM hashed UNION ALL SELECT path, size, mtime_ns, inode, sha256, true FROM cached"
+            "CREATE TABLE all_hashes AS SELECT * REPLACE (unhex(sha256) AS sha256), false AS was_cached FROM hashed "
+            "UNION ALL SELECT *, true FROM cached"
         )
         # Only large files have rows in the cut: a smaller one is its own chunk.
         tables.run(
@@ -234,7 +242,7 @@ def hash_file(reader: _Reader, path: str) -> _Hashed:
         except OSError as error:
             raise SourceError(f"{path!r} cannot be read ({error.strerror})", "check its permissions") from error
         if size == before.st_size and _same(before, after):
-            return _Hashed(path, size, before.st_mtime_ns, before.st_ino, digest, pieces)
+            return _Hashed(path, size, before.st_mtime_ns, before.st_ctime_ns, before.st_ino, digest, pieces)
     raise SourceError(f"{path!r} goes on changing while it is read", "release when nothing writes there")
 
 

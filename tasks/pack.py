@@ -113,7 +113,9 @@ def _planned(tables: Tables, shard_no: int) -> Iterator[_Row]:
 
 def _changed(tables: Tables, error: ChunkChangedError) -> SourceError:
     path = tables.row("SELECT min(source) FROM members WHERE chunk_sha256 = ?", error.digest)[0]
-    return SourceError(f"{path!r} changed during the release", "release when nothing writes there")
+    return SourceError(
+        f"{path!r} is not what it was when it was hashed", "release when nothing writes there, or with --rehash"
+    )
 
 
 def _add(writer: ShardWriter, source: Path, frames: BinaryIO | None, rows: Iterator[_Row]) -> None:

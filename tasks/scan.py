@@ -26,6 +26,7 @@ ENTRY_COLUMNS = {
     "mode": "INTEGER",
     "mtime": "BIGINT",
     "mtime_ns": "BIGINT",
+    "ctime_ns": "BIGINT",
     "inode": "UBIGINT",
 }
 
@@ -111,6 +112,7 @@ def _row(path: str, kind: str, status: os.stat_result, size: int = 0, target: st
         "mode": stat.S_IMODE(status.st_mode) & 0o777,
         "mtime": max(0, int(status.st_mtime)),
         "mtime_ns": status.st_mtime_ns,
+        "ctime_ns": status.st_ctime_ns,
         "inode": status.st_ino,
     }
 

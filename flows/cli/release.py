@@ -55,8 +55,9 @@ def command(
         _dry_run(settings, checked, full=full, rehash=rehash, level=level, as_json=as_json)
         return
     from flows.cli.progress import shown
+    from flows.cli.server import prefect_server
 
-    with shown(quiet=quiet):
+    with shown(quiet=quiet), prefect_server(settings):
         from flows.release import release
 
         result = release(
