@@ -253,7 +253,7 @@ def _result(
         "delta": manifest.delta.model_dump(by_alias=True),
         "patch_bytes": manifest.patches.pack.size if manifest.patches else 0,
         "new_stored_bytes": sum(shard.size for shard in shards),
-        "uploaded_bytes": sum(upload.size for upload in uploads if upload.sent),
+        "uploaded_bytes": sum(upload.sent for upload in uploads),
         "shards": len(manifest.files),
         "new_shards": len(shards),
         "steps": steps.rows,

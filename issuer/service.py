@@ -347,9 +347,7 @@ def _files(release: Release, keys: Sequence[str] | None) -> tuple[FileFacts, ...
 
 
 def _dataset_not_found(dataset: str) -> RefusedError:
-    return RefusedError(
-        404, "dataset_not_found", f"dataset {dataset} has no release; see GET /v1/datasets, or release it first"
-    )
+    return RefusedError(404, "dataset_not_found", f"dataset {dataset} has no release yet")
 
 
 def _valid_or_none(dataset: str) -> str | None:

@@ -77,8 +77,8 @@ def upload(
     sha256: bool,
     journal: Path | None = None,
     progress: Callable[[int], None] | None = None,
-) -> None:
-    """Upload a file in parallel parts.
+) -> int:
+    """Upload a file in parallel parts; returns the bytes that were sent.
 
     With a `journal`, a later call for the same content uploads only what is missing; without one, a failure drops what
     was stored. With `sha256` the store checks that of each part. `progress` is called with counts of bytes.
@@ -86,17 +86,18 @@ def upload(
     begun = _resumed(content, journal) or _begin(store, content, journal, sha256)
     try:
         try:
-            _complete(store, content, begun, journal, progress, sha256)
+            sent = _complete(store, content, begun, journal, progress, sha256)
         except NotFoundError:
             # Somebody else dropped or completed it: garbage collection, or a second run.
             begun = _begin(store, content, journal, sha256)
-            _complete(store, content, begun, journal, progress, sha256)
+            sent = _complete(store, content, begun, journal, progress, sha256)
     except BaseException:
         if journal is None:
             _abort(store, content.key, begun.upload_id)
         raise
     if journal is not None:
         journal.unlink(missing_ok=True)
+    return sent
 
 
 def _begin(store: Store, content: Content, journal: Path | None, sha256: bool) -> _Begun:
@@ -140,7 +141,7 @@ def _complete(
     journal: Path | None,
     progress: Callable[[int], None] | None,
     sha256: bool,
-) -> None:
+) -> int:
     missing = [number for number in range(1, content.parts + 1) if number not in begun.parts]
     if progress and begun.parts:
         progress(sum(_part_length(content, number) for number in begun.parts))
@@ -181,6 +182,7 @@ def _complete(
         UploadId=begun.upload_id,
         MultipartUpload={"Parts": [begun.parts[number] for number in sorted(begun.parts)]},
     )
+    return sum(_part_length(content, number) for number in missing)
 
 
 def _part_length(content: Content, number: int) -> int:

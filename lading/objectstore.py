@@ -220,8 +220,8 @@ class Bucket:
         *,
         journal: Path | None = None,
         progress: Callable[[int], None] | None = None,
-    ) -> bool:
-        """Upload a file to a content-addressed key unless it is there already; returns whether bytes were sent.
+    ) -> int:
+        """Upload a file to a content-addressed key unless it is there already; returns the bytes that were sent.
 
         With a `journal` (a file that outlives a crash) an upload that broke off goes on where it stopped. `progress`
         is called with counts of bytes. Raises StorageError.
@@ -229,21 +229,22 @@ class Bucket:
         size = path.stat().st_size
         present = self.head(key)
         if present and present.size == size and present.sha256 == sha256:
-            return False
+            return 0
         facts = {"Metadata": {SHA256_METADATA: sha256}, "ContentType": content_type(key)}
         if size <= multipart.PART_BYTES:
             data = path.read_bytes()
             checked = multipart.checksum(data, sha256=self.checks_sha256)
             self.call("put_object", key, Key=key, Body=data, **checked, **facts)
+            sent = size
             if progress:
                 progress(size)
         else:
             content = multipart.Content(path, size, key, facts)
-            multipart.upload(self, content, sha256=self.checks_sha256, journal=journal, progress=progress)
+            sent = multipart.upload(self, content, sha256=self.checks_sha256, journal=journal, progress=progress)
         stored = self.head(key)
         if stored is None or (stored.size, stored.sha256) != (size, sha256):
             raise StorageError(f"the store does not show {key} as it was uploaded", "run the release again")
-        return True
+        return sent
 
     def _put(self, key: str, data: bytes, **condition: str) -> None:
         self.call(

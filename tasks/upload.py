@@ -14,11 +14,11 @@ from tasks.work import WorkDir
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """What was stored: its size in bytes, and whether bytes were sent or the object was there already."""
+    """What was stored: its size, and how many bytes were sent, as some or all may have been there already."""
 
     key: str
     size: int
-    sent: bool
+    sent: int
 
 
 def upload_shard(settings: Settings, dataset: str, shard: PackedShard, work: WorkDir) -> Upload:

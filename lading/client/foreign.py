@@ -32,6 +32,7 @@ def check_foreign(
     if tables.row("SELECT count(*) FROM strangers")[0] == 0:
         return []
     _old_entries(tables, old_indexes)
+    _check_folders(tables, dest, stop)
     # All folders above what is to be made: a file that stands in place of one is in the way as well.
     above = "regexp_replace(path, '/?[^/]*$', '')"
     rows = tables.rows(
@@ -56,6 +57,26 @@ def check_foreign(
             "move them away, or give --overwrite to replace them; nothing was changed",
         )
     return [path for path, above_all in found if above_all]
+
+
+def _check_folders(tables: Tables, dest: Path, stop: threading.Event) -> None:
+    """Raise ConflictError if a folder with files of the user's stands where a file or link has to: with `overwrite`
+    too, for a folder is never removed with what it holds."""
+    up = "regexp_replace({}, '/?[^/]*$', '')"
+    rows = tables.rows(
+        f"WITH RECURSIVE above(path, folder) AS (SELECT path, {up.format('path')} FROM strangers WHERE type = 'file' "
+        f"UNION SELECT path, {up.format('folder')} FROM above WHERE folder <> '') "
+        "SELECT a.folder, a.path, list(DISTINCT o.sha256) FILTER (o.size = s.size) FROM above a "
+        "JOIN todo t ON t.path = a.folder AND t.type <> 'dir' JOIN strangers s ON s.path = a.path "
+        "LEFT JOIN old_entries o ON o.path = s.path AND o.type = s.type GROUP BY a.folder, a.path ORDER BY ALL"
+    )
+    for folder, path, digests in rows:
+        if not (digests and sha256_until(dest / path, stop) in digests):
+            raise ConflictError(
+                f"{dest / folder} is a folder that holds {path!r}, which Lading did not write, and the release has a "
+                "file of that name",
+                "move the folder away; nothing was changed",
+            )
 
 
 def changed_here(tables: Tables) -> list[str]:

@@ -21,8 +21,12 @@ def adopt(state: State, unknown: Iterable[tuple[str, bytes, int]], threads: int,
 
     def look(file: tuple[str, bytes, int]) -> bool:
         path = state.dest / file[0]
-        before = path.lstat()
-        right = sha256_until(path, stop) == file[1]
+        try:
+            before = path.lstat()
+            right = sha256_until(path, stop) == file[1]
+        except OSError:
+            # It went meanwhile, or cannot be read: then it is not there for us.
+            return False
         if right:
             state.note_file(file[0], file[2], before.st_mtime_ns, file[1])
         return right

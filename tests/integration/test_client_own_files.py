@@ -153,3 +153,22 @@ def test_a_file_that_was_kept_for_the_user_stays_the_users(
     with pytest.raises(ConflictError, match="1 file that Lading did not write"):
         pull(f"{dataset}@v3", dest, stack.settings)
     assert (dest / "b").read_bytes() == b"worked on"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_of_the_users_in_a_files_place_is_an_error_before_anything_is_changed(
+    stack: RunningStack, released: Callable[[str], Path], tmp_path: Path, overwrite: bool
+) -> None:
+    dest = tmp_path / "dest"
+    pull("own@v1", dest, stack.settings)
+    (dest / "large.bin").unlink()
+    (dest / "large.bin").mkdir()
+    (dest / "large.bin" / "mine").write_bytes(b"mine")
+    before = listing(dest)
+
+    with pytest.raises(
+        ConflictError, match=r"large\.bin is a folder that holds 'large\.bin/mine'.*nothing was changed"
+    ):
+        pull("own@v2", dest, stack.settings, overwrite=overwrite)
+
+    assert listing(dest) == before
