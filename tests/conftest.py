@@ -10,12 +10,10 @@ import signal
 import socket
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import requests
 
 # A shell that runs the tests in the background has them ignore SIGINT, and so would the programs that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -60,16 +58,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     log = tmp_path_factory.mktemp("prefect") / "server.log"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(_PREFECT_PORT)]
     server = Part("prefect", command, {**os.environ, "PREFECT_UI_ENABLED": "false"}, log.parent, log)
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            if requests.get(f"http://127.0.0.1:{_PREFECT_PORT}/api/health", timeout=5).status_code == 200:
-                break
-        except requests.RequestException:
-            pass
-        assert server.ended() is None, server.tail()
-        assert time.monotonic() < deadline, server.tail()
-        time.sleep(0.2)
+    server.wait_ready(f"http://127.0.0.1:{_PREFECT_PORT}/api/health", 120)
     yield
     server.stop()
     server.wait()
