@@ -130,8 +130,11 @@ def _resumed(content: Content, journal: Path | None) -> _Begun | None:
 
 
 def _lines(journal: Path) -> Iterator[dict[str, Any]]:
-    for line in journal.read_bytes().split(b"\n")[:-1]:
-        yield json.loads(line)
+    *lines, cut_off = journal.read_bytes().split(b"\n")
+    if cut_off:
+        # What is noted next is to be a line of its own.
+        os.truncate(journal, journal.stat().st_size - len(cut_off))
+    yield from map(json.loads, lines)
 
 
 def _complete(

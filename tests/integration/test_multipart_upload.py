@@ -99,6 +99,10 @@ def test_a_journal_that_a_kill_cut_off_is_good_for_what_it_says(
         watched.upload(path, key, digest, journal=journal)
     lines = journal.read_bytes()
     journal.write_bytes(lines[:-5])
+    # Broken off a second time: what was noted after the cut has to be legible.
+    watched.before = fail_at(5)
+    with pytest.raises(StorageError):
+        watched.upload(path, key, digest, journal=journal)
     watched.before = fail_at(0)
     assert watched.upload(path, key, digest, journal=journal)
     assert watched.sent == [1, 2, 3, 3, 4, 5]
