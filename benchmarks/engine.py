@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from lading.collector import collect_rarely
 from lading.names import INDEX_CHUNKS, INDEX_FILES
 from lading.parameters import Chunking, Compression
 from tasks.build_index import build_index
@@ -82,4 +83,6 @@ def _parent(root: Path) -> ParentIndex:
 
 
 if __name__ == "__main__":
+    # As the command line does.
+    collect_rarely()
     print(json.dumps(run(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])), indent=2))

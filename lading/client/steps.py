@@ -34,8 +34,12 @@ from lading.client.transfer import StoredObject
 from lading.client.trust import TrustStore
 from lading.errors import ConflictError, IntegrityError, LadingError
 from lading.names import INDEX_CHUNKS, INDEX_FILES
+from lading.parallel import Ahead
 from lading.paths import check_path, link_is_safe
 from lading.tables import Tables
+
+SPILL = "spill"
+"""Folder for what does not fit into DuckDB's memory."""
 
 FREE_BYTES = 16 * 1024 * 1024
 """What stays free on the disk for the journal and the tables."""
@@ -66,7 +70,11 @@ def bring(
     try:
         _check_dataset(state, opened.access.grant.dataset)
         trust = TrustStore(options.trust_store, progress.note)
-        release = open_release(opened.access, opened.transfer, trust, state.indexes, opened.signed)
+        opening = Ahead(lambda: open_release(opened.access, opened.transfer, trust, state.indexes, opened.signed))
+        # DuckDB starts while the index comes, and is ready when the plan asks for it.
+        with SmallTables(state.root / SPILL):
+            pass
+        release = opening.result()
         work, removed = _Puller(state, release, opened, options, progress, stop, abort).run()
         return work, release, removed
     finally:
@@ -111,7 +119,7 @@ class _Puller:
         first: Work | None = None
         removed = 0
         for _ in range(2):
-            with SmallTables(self._state.root / "spill") as tables:
+            with SmallTables(self._state.root / SPILL) as tables:
                 work = self._plan(tables)
                 if first is None:
                     first = work
