@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 from lading.client.plan import Entry
@@ -25,7 +26,7 @@ class Destination:
         self._lock = threading.Lock()
 
     def write(self, entry: Entry, raw: bytes | memoryview) -> None:
-        """Make a file of one chunk: written beside, then moved into its place."""
+        """Make a file of one chunk: written beside, then moved into its place. `note` has to follow."""
         # One open file and plain strings: with many small files, this is where the time goes.
         partial = f"{self._partial}/{entry.partial}"
         descriptor = os.open(partial, _WRITE, 0o600)
@@ -42,6 +43,11 @@ class Destination:
     def install(self, partial: Path, entry: Entry) -> None:
         """Give a complete file its mode, mtime and place, and note it."""
         self._install(str(partial), entry, finished=False)
+        self.note([entry])
+
+    def note(self, entries: Iterable[Entry]) -> None:
+        """Note that files are in their places. One that a kill left there unnoted is hashed by the next pull."""
+        self._state.note_files((e.path, e.size, e.mtime * 1_000_000_000, e.sha256) for e in entries)
 
     def _install(self, partial: str, entry: Entry, *, finished: bool) -> None:
         with self._lock:
@@ -49,7 +55,6 @@ class Destination:
         if not finished:
             _finish(partial, entry)
         self._move(partial, entry.path)
-        self._state.note_file(entry.path, entry.size, entry.mtime * 1_000_000_000, entry.sha256)
 
     def make_entries(self, tables: Tables) -> None:
         """Make what needs no bytes: links, empty folders and empty files."""
@@ -89,7 +94,7 @@ class Destination:
         for path, size, digest, mode, mtime in tables.rows("SELECT path, size, sha256, mode, mtime FROM restamp"):
             entry = Entry(path, size, digest, mode, mtime, "")
             _finish(f"{self._root}/{path}", entry)
-            self._state.note_file(path, size, mtime * 1_000_000_000, digest)
+            self.note([entry])
 
     def _prune(self, path: str) -> None:
         for parent in Path(path).parents:

@@ -7,15 +7,20 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 
 from lading.client.assembly import Assemblies
 from lading.client.destination import Destination
-from lading.client.plan import Chunk, Frame, Range
+from lading.client.plan import Chunk, Entry, Frame, Range
 from lading.client.progress import Progress
 from lading.client.transfer import Stopped, StoredObject, Transfer
 from lading.errors import IntegrityError
 from lading.frames import FrameDecompressor
+from lading.parallel import cores
 from lading.shard import MAX_FRAME_BYTES
+
+MIN_TURNS = 2
+"""Threads that make small files at one time, at least: one may wait for the disk."""
 
 PIECE_ATTEMPTS = 3
 """How often a chunk that came with wrong bytes is fetched."""
@@ -51,6 +56,8 @@ class Fetcher:
         self._jobs = jobs
         self._abort = abort
         self._decompress = FrameDecompressor()
+        # Many small files are made by turns: more threads than cores would only contend for the interpreter.
+        self._turns = threading.BoundedSemaphore(max(MIN_TURNS, cores()))
         self._failures: list[BaseException] = []
         self._queue: queue.Queue[Range | None] = queue.Queue(jobs)
 
@@ -112,6 +119,14 @@ class Fetcher:
         stored = self._shards[item.shard]
         frames = self._transfer.pieces(stored, [(frame.offset, frame.length) for frame in item.frames])
         for frame, data in zip(item.frames, frames, strict=True):
+            # What a single large chunk takes is done outside the interpreter, and may wait for the disk.
+            with self._turns if len(frame.chunks) > 1 else nullcontext():
+                self._make(stored, frame, data)
+
+    def _make(self, stored: StoredObject, frame: Frame, data: bytes | bytearray) -> None:
+        """Write the files, or parts of files, that a frame holds."""
+        made: list[Entry] = []
+        try:
             for chunk, raw in self._open(stored, frame, data):
                 if self._stop.is_set():
                     raise Stopped
@@ -122,7 +137,10 @@ class Fetcher:
                         self._assemblies.finish(path)
                     else:
                         self._destination.write(target.entry, raw)
+                        made.append(target.entry)
                     self._progress.made(len(raw))
+        finally:
+            self._destination.note(made)
 
     def _open(self, stored: StoredObject, frame: Frame, data: bytes | bytearray) -> Iterator[tuple[Chunk, memoryview]]:
         """The verified chunks of a frame; it is fetched again if its bytes are wrong."""

@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,14 @@ class State:
 
     def note_file(self, path: str, size: int, mtime_ns: int, sha256: bytes) -> None:
         """A file is complete in its place."""
-        self._note(op="file", path=path, size=size, mtime_ns=mtime_ns, sha256=sha256.hex())
+        self.note_files([(path, size, mtime_ns, sha256)])
+
+    def note_files(self, files: Iterable[tuple[str, int, int, bytes]]) -> None:
+        """Files, each with size, mtime in ns and SHA-256, are complete in their places: one write for them all."""
+        self._note(
+            {"op": "file", "path": path, "size": size, "mtime_ns": mtime_ns, "sha256": sha256.hex()}
+            for path, size, mtime_ns, sha256 in files
+        )
 
     def note_suspect(self, path: str, size: int, sha256: bytes) -> None:
         """A file that Lading wrote is not what it was: it stays Lading's, and the next pull looks at it."""
@@ -110,15 +118,15 @@ class State:
 
     def note_gone(self, path: str) -> None:
         """A file that Lading wrote was removed, or is the user's from now on."""
-        self._note(op="gone", path=path)
+        self._note([{"op": "gone", "path": path}])
 
     def note_chunk(self, partial: str, seq: int) -> None:
         """Chunk `seq` is written to a partial file."""
-        self._note(op="chunk", partial=partial, seq=seq)
+        self._note([{"op": "chunk", "partial": partial, "seq": seq}])
 
     def note_dropped(self, partial: str) -> None:
         """A partial file was thrown away: earlier chunks of it do not count."""
-        self._note(op="drop", partial=partial)
+        self._note([{"op": "drop", "partial": partial}])
 
     def finish(self, tables: Tables, release: dict[str, Any], *, partial: bool = False) -> None:
         """Fold the journal into installed.parquet and remember the release.
@@ -162,12 +170,14 @@ class State:
         except (FileNotFoundError, ValueError):
             return None
 
-    def _note(self, **fields: Any) -> None:
+    def _note(self, notes: Iterable[dict[str, Any]]) -> None:
         with self._mutex:
-            self._count += 1
-            line = _encode({"n": self._count, **fields}).encode() + b"\n"
-            written = os.write(self._descriptor, line)
-            if written < len(line):
+            lines = "".join(_encode({"n": n, **note}) + "\n" for n, note in enumerate(notes, self._count + 1)).encode()
+            if not lines:
+                return
+            self._count += lines.count(b"\n")
+            written = os.write(self._descriptor, lines)
+            if written < len(lines):
                 # The disk is full: end the torn line, so that later ones survive.
                 os.write(self._descriptor, b"\n")
 
