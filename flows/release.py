@@ -105,7 +105,7 @@ def release(
         lookup: Let the gateway serve single files, for 88 bytes of storage each.
     """
     settings = Settings.from_env()
-    request = check_release(settings, source, dataset, version, labels, card)
+    request = check_release(settings, source, dataset, version, labels, card, smoke=smoke)
     folder = request.source
     chunking, compression = Chunking(), Compression(level=level)
     steps = _Steps()

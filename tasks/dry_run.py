@@ -42,25 +42,20 @@ def dry_run(
     """Scan, hash and plan a release as the real one would; the hash cache keeps what was read."""
     store = bucket(settings)
     with exclusive(work_dir(settings, request.dataset, f"{request.version}.dry-run")) as work:
-        try:
-            work.prepare()
-            found = scan(request.source, work.entries)
-            if request.labels:
-                check_labels(work, request.labels)
-            hash_files(
-                request.source, work, settings.home / "cache" / "hashes", Chunking(), rehash=rehash, threads=cores()
-            )
-            latest = read_latest(store, request.dataset)
-            manifest, index = None, None
-            if latest:
-                manifest, index = fetch_parent(store, request.dataset, latest.version, work)
-                full = full or manifest.chunking != Chunking()
-            planned = plan(work, index, full=full)
-            with Tables() as tables:
-                tables.view("members", work.members)
-                upload = int(planned.new_bytes * _sampled_ratio(tables, request, compression))
-        finally:
-            work.remove()
+        work.prepare()
+        found = scan(request.source, work.entries)
+        if request.labels:
+            check_labels(work, request.labels)
+        hash_files(request.source, work, settings.home / "cache" / "hashes", Chunking(), rehash=rehash, threads=cores())
+        latest = read_latest(store, request.dataset)
+        manifest, index = None, None
+        if latest:
+            manifest, index = fetch_parent(store, request.dataset, latest.version, work)
+            full = full or manifest.chunking != Chunking()
+        planned = plan(work, index, full=full)
+        with Tables() as tables:
+            tables.view("members", work.members)
+            upload = int(planned.new_bytes * _sampled_ratio(tables, request, compression))
     kept = manifest.totals.stored_bytes if manifest and planned.kind == "delta" else 0
     return DryRun(planned, latest.version if latest else None, upload, upload + kept, found.warnings)
 

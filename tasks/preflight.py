@@ -9,8 +9,11 @@ from lading.errors import ConflictError, SourceError, UsageError
 from lading.names import MANIFEST, check_dataset, check_version, release_key
 from lading.objectstore import bucket
 from lading.settings import Settings
+from lading.signing import load_key
+from tasks.announce import refuse_expired
 from tasks.card import DatasetCard, read_card
-from tasks.work import WorkDir
+from tasks.scan import rows_of
+from tasks.work import WorkDir, refuse_running
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +29,19 @@ class ReleaseRequest:
 
 
 def check_release(
-    settings: Settings, source: str, dataset: str, version: str, labels: str | None, card: str | None
+    settings: Settings,
+    source: str,
+    dataset: str,
+    version: str,
+    labels: str | None,
+    card: str | None,
+    *,
+    smoke: bool = False,
 ) -> ReleaseRequest:
     """Check everything that needs no look at the data. Raises UsageError, SourceError or ConflictError.
 
-    A version that exists is refused, unless an unfinished run of ours left it: that one is to be completed.
+    A version that exists is refused, unless an unfinished run of ours left it: that one is to be completed. `smoke`
+    says that the release is to be tested, which takes access like any user's.
     """
     check_dataset(dataset)
     check_version(version)
@@ -41,22 +52,30 @@ def check_release(
     request = ReleaseRequest(
         folder, dataset, version, _key_file(settings), labels_file, read_card(Path(card) if card else None)
     )
-    unfinished = work_dir(settings, dataset, version).started() is not None
-    if not unfinished and bucket(settings).head(release_key(dataset, version, MANIFEST)) is not None:
+    if smoke:
+        settings.require("issuer_url")
+        settings.require("api_key")
+    work, store = work_dir(settings, dataset, version), bucket(settings)
+    refuse_running(work)
+    if work.started() is None and store.head(release_key(dataset, version, MANIFEST)) is not None:
         raise ConflictError(
             f"release {version!r} of dataset {dataset!r} exists already",
             "give another --version: a release never changes",
         )
+    refuse_expired(store, dataset, version)
     return request
 
 
 def check_source(source: Path) -> Path:
-    """Return the absolute path of an existing folder, else raise SourceError."""
+    """Return the absolute path of a folder with files, else raise SourceError."""
     if not source.exists():
         raise SourceError(f"there is no folder {source}", "check the path")
     if not source.is_dir():
         raise SourceError(f"{source} is not a folder", "give the folder that holds the files")
-    return source.resolve()
+    folder = source.resolve()
+    if not any(row["type"] == "file" for row in rows_of(folder)):
+        raise SourceError(f"there are no files in {folder}", "check the path")
+    return folder
 
 
 def work_dir(settings: Settings, dataset: str, version: str) -> WorkDir:
@@ -67,8 +86,5 @@ def work_dir(settings: Settings, dataset: str, version: str) -> WorkDir:
 def _key_file(settings: Settings) -> Path:
     if settings.publisher_key is None:
         raise UsageError("LADING_PUBLISHER_KEY is not set", "make a key with 'lading keygen FILE' and set it to FILE")
-    if not settings.publisher_key.exists():
-        raise UsageError(
-            f"there is no publisher key at {settings.publisher_key}", "make one with 'lading keygen', or set the path"
-        )
+    load_key(settings.publisher_key)
     return settings.publisher_key

@@ -34,5 +34,6 @@ def upload_shard(settings: Settings, dataset: str, shard: PackedShard, work: Wor
         journal=work.upload(shard.sha256),
         progress=lambda count: advance("upload", count),
     )
-    shard.path.unlink()
+    # A run that failed meanwhile has removed its work folder.
+    shard.path.unlink(missing_ok=True)
     return Upload(key, shard.size, sent)

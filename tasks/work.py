@@ -1,18 +1,20 @@
 """The work folder of one release: the tables and shards that its steps hand to each other.
 
-It is kept when a run fails, so that a re-run makes the same release, and removed when the release is done.
+It goes when the release is done, and when a run fails that left nothing to go on from. Else it is kept, so that a
+re-run makes the same release and sends only what is missing.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from lading.errors import ConflictError
 
@@ -91,25 +93,63 @@ class WorkDir:
             stale.unlink()
         self.frames.unlink(missing_ok=True)
 
+    def resumable(self) -> bool:
+        """Whether a re-run goes on from what is here: decisions to repeat, or uploads that broke off."""
+        return self._run.exists() or any((self.root / "uploads").glob("*"))
+
     def remove(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.root, ignore_errors=True)
 
+    @property
+    def lock(self) -> Path:
+        """The file that a run locks: beside the folder, which it may remove."""
+        return self.root.with_name(self.root.name + ".lock")
+
 
 @contextmanager
 def exclusive(work: WorkDir) -> Iterator[WorkDir]:
-    """Lock the work folder of a release for this process. Raises ConflictError if another run holds it.
+    """Make the work folder of a release and lock it for this process. Raises ConflictError if another run holds it.
 
-    The lock goes with the process, however that ends.
+    The lock goes with the process, however that ends; the folder goes with an error that left nothing to go on from.
     """
-    root = work.root
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with root.with_name(root.name + ".lock").open("w") as lock:
+    with _locked(work):
+        try:
+            work.root.mkdir(parents=True, exist_ok=True)
+            yield work
+        finally:
+            if not work.resumable():
+                work.remove()
+            work.lock.unlink(missing_ok=True)
+            # Other versions of the dataset may be at work.
+            with suppress(OSError):
+                work.root.parent.rmdir()
+
+
+def refuse_running(work: WorkDir) -> None:
+    """Raise ConflictError if a run holds the work folder."""
+    if work.lock.exists():
+        with exclusive(work):
+            pass
+
+
+def _locked(work: WorkDir) -> BinaryIO:
+    """The lock file, open and locked. Raises ConflictError if another run holds it."""
+    while True:
+        work.lock.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = work.lock.open("wb")
+        except FileNotFoundError:
+            # A run that ended removed the folder of the dataset.
+            continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            lock.close()
             raise ConflictError(
-                f"another run of this release is at work in {root}", "wait for it or stop it, then try again"
+                f"another run of this release is at work in {work.root}", "wait for it or stop it, then try again"
             ) from None
-        root.mkdir(parents=True, exist_ok=True)
-        yield work
+        if os.fstat(lock.fileno()).st_nlink:
+            return lock
+        # A run that ended removed it after it was opened here: it locks nothing any more.
+        lock.close()

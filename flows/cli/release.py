@@ -47,7 +47,7 @@ def command(
         "card": str(card) if card else None,
     }
     settings = Settings.from_env()
-    checked = check_release(settings, **request)
+    checked = check_release(settings, **request, smoke=smoke and not dry_run)
     # Prefect would log a traceback for what is one line to the user; it reads this when it is imported.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")

@@ -16,8 +16,10 @@ import pytest
 from running_stack import RunningStack
 from trees import listing
 
-from lading.names import latest_key
+from lading.names import EXPIRED, latest_key, release_key
 from lading.objectstore import bucket
+from tasks.preflight import work_dir
+from tasks.work import exclusive
 
 
 def refused(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
@@ -30,15 +32,59 @@ def refused(done: subprocess.CompletedProcess[str], code: int, *words: str) -> N
         assert word in done.stderr
 
 
+def refused_early(stack: RunningStack, source: Path, dataset: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """A release that is refused before Prefect is needed, whose server takes ten seconds to start."""
+    settings["PREFECT_API_URL"] = "http://127.0.0.1:9/api"
+    return stack.lading("release", str(source), dataset, "--version", "v1", **settings)
+
+
 def test_release_of_a_missing_source(stack: RunningStack, dataset: str, tmp_path: Path) -> None:
-    done = stack.lading("release", str(tmp_path / "nowhere"), dataset, "--version", "v1")
-    refused(done, 7, "there is no folder", "check the path")
+    refused(refused_early(stack, tmp_path / "nowhere", dataset), 7, "there is no folder", "check the path")
 
 
 def test_release_of_an_empty_source(stack: RunningStack, dataset: str, tmp_path: Path) -> None:
-    done = stack.lading("release", str(tmp_path), dataset, "--version", "v1")
-    refused(done, 7, "there are no files in")
+    refused(refused_early(stack, tmp_path, dataset), 7, "there are no files in")
     assert bucket(stack.settings).head(latest_key(dataset)) is None
+    assert not (stack.settings.home / "work" / dataset).exists()
+
+
+def test_release_that_another_run_is_making(stack: RunningStack, dataset: str, make_tree: Callable[..., Path]) -> None:
+    with exclusive(work_dir(stack.settings, dataset, "v1")):
+        done = refused_early(stack, make_tree("source", {"a": b"a"}), dataset)
+    refused(done, 6, "another run of this release is at work", "wait for it")
+
+
+def test_release_of_a_version_that_was_removed(
+    stack: RunningStack, dataset: str, make_tree: Callable[..., Path]
+) -> None:
+    bucket(stack.settings).put(release_key(dataset, "v1", EXPIRED), b"{}")
+    done = refused_early(stack, make_tree("source", {"a": b"a"}), dataset)
+    refused(done, 6, "release 'v1'", "not yet swept", "give another --version")
+
+
+def test_release_that_could_not_be_tested(
+    stack: RunningStack, dataset: str, make_tree: Callable[..., Path], tmp_path: Path
+) -> None:
+    done = refused_early(
+        stack,
+        make_tree("source", {"a": b"a"}),
+        dataset,
+        LADING_API_KEY="",
+        LADING_CREDENTIALS=str(tmp_path / "none.json"),
+    )
+    refused(done, 2, "LADING_API_KEY is not set")
+
+
+def test_release_with_labels_that_do_not_fit_leaves_nothing(
+    stack: RunningStack, dataset: str, make_tree: Callable[..., Path], tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("path,label\nnowhere,1\n")
+    source = make_tree("source", {"a": b"a"})
+    done = stack.lading("release", str(source), dataset, "--version", "v1", "--labels", str(labels))
+    refused(done, 7, "names a path that is not in the source")
+    assert not (stack.settings.home / "work" / dataset).exists()
+    assert not list(bucket(stack.settings).list(f"{dataset}/"))
 
 
 def test_release_of_a_source_that_goes_on_changing(
@@ -92,7 +138,7 @@ def test_release_of_a_version_that_exists(stack: RunningStack, dataset: str, mak
 
     release(source=str(make_tree("one", {"a": b"1"})), dataset=dataset, version="v1", smoke=False)
     before = {item.key: item.etag for item in bucket(stack.settings).list(f"{dataset}/")}
-    done = stack.lading("release", str(make_tree("two", {"a": b"2"})), dataset, "--version", "v1")
+    done = refused_early(stack, make_tree("two", {"a": b"2"}), dataset)
     refused(done, 6, "release 'v1'", "exists already", "give another --version")
     assert {item.key: item.etag for item in bucket(stack.settings).list(f"{dataset}/")} == before
 

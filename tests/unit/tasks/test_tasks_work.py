@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import fcntl
 import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -46,6 +48,47 @@ def test_removing_the_folder_leaves_the_lock_alone(tmp_path: Path) -> None:
         assert not work.root.exists()
         with pytest.raises(ConflictError), exclusive(WorkDir(tmp_path / "v1")):
             pass
+
+
+def fail(work: WorkDir, made: Path) -> None:
+    """A run that makes a file in its work folder, and then fails."""
+    with exclusive(work):
+        made.parent.mkdir(exist_ok=True)
+        made.write_bytes(b"{}")
+        raise RuntimeError
+
+
+def test_a_run_that_failed_leaves_nothing_where_nothing_can_be_resumed(tmp_path: Path) -> None:
+    work = WorkDir(tmp_path / "work" / "data" / "v1")
+    with pytest.raises(RuntimeError):
+        fail(work, work.entries)
+    assert not list((tmp_path / "work").iterdir())
+
+
+def test_a_run_that_failed_keeps_what_the_store_has_of_its_uploads(tmp_path: Path) -> None:
+    work = WorkDir(tmp_path / "v1")
+    journal = work.upload("0" * 64)
+    with pytest.raises(RuntimeError):
+        fail(work, journal)
+    assert journal.exists()
+
+
+def test_a_lock_file_that_was_removed_while_it_was_taken_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = WorkDir(tmp_path / "v1")
+    real, taken = fcntl.flock, []
+
+    def flock(file: BinaryIO, how: int) -> None:
+        if not taken:
+            work.lock.unlink()
+        taken.append(how)
+        real(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with exclusive(work):
+        assert len(taken) == 2
+        assert work.lock.exists()
 
 
 def test_the_decisions_of_an_unfinished_run_are_found_by_the_next(tmp_path: Path) -> None:
