@@ -13,14 +13,16 @@ class Meaning:
     text: str
 
 
-GROUPS = ("access", "limits", "request", "failure")
-"""Refused by access rules, refused by limits, a request that could not be served as asked, a failure on our side."""
+GROUPS = ("access", "limits", "request", "failure", "test")
+"""Refused by access rules, refused by limits, a request that could not be served as asked, a failure on our side, and
+what a smoke test asked for in order to be refused."""
 
 GROUP_TITLES = {
     "access": "No access",
     "limits": "Limits",
     "request": "Not servable",
     "failure": "Failures",
+    "test": "Smoke tests",
 }
 
 GATEWAY_CODES = {
@@ -41,6 +43,7 @@ GATEWAY_CODES = {
     "origin_error": Meaning("failure", "The object store failed or gave a wrong answer."),
     "internal_error": Meaning("failure", "The gateway itself failed."),
     "misconfigured": Meaning("failure", "A setting of the gateway is missing or wrong."),
+    "smoke_test": Meaning("test", "The smoke test of a release made sure that this is refused."),
     "limiter_unavailable": Meaning("failure", "The limiter did not answer, and the gateway is set to refuse then."),
 }
 

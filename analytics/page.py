@@ -26,7 +26,7 @@ HOURLY_DAYS = 14
 
 _OTHER_COLOR = charts.MAX_SERIES - 1
 _OUTCOME_COLORS = {"served": 0, "refused": 1, "failed": 3}
-_GROUP_COLORS = {"access": 1, "limits": 4, "request": 2, "failure": 3}
+_GROUP_COLORS = {"access": 1, "limits": 4, "request": 2, "failure": 3, "test": 5}
 
 
 def render_html(report: Report) -> str:

@@ -13,8 +13,8 @@ from tasks.steps import smoke_task
 
 @flow(name="smoke", flow_run_name="smoke-{dataset}-{version}")
 def smoke(dataset: str, version: str = "latest", expiry_ttl: int | None = 30) -> list[dict[str, Any]]:
-    """Fetch a small range, break a transfer off and resume it, compare hashes; check that requests without a token and
-    with a tampered, a wrong-key or an expired token are refused, and that 416 and If-Range behave.
+    """Fetch a small range, break a transfer off and resume it, fetch a file alone, compare hashes; check that requests
+    without a token and with a tampered, a wrong-key or an expired token are refused, and that 416 and If-Range behave.
 
     Args:
         dataset: Name of the dataset.

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -16,17 +18,28 @@ import requests
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from lading.client.access import Access
+from lading.client.remote import fetch_index
+from lading.client.transfer import Transfer
 from lading.errors import LadingError
-from lading.http import TIMEOUT, problem
+from lading.http import TIMEOUT, USER_AGENT, problem
 from lading.http import session as http_session
-from lading.names import shard_prefix
+from lading.manifest import parse
+from lading.names import INDEX_FILES, MANIFEST, release_key, shard_prefix
 from lading.settings import Settings
+from lading.tables import Tables
 from lading.tokens import TOKEN_TYPE
 
 CLOCK_LEEWAY_S = 10
 """How long past its expiry the gateway still takes a token (design: section 5)."""
 
 SMALL_RANGE_BYTES = 100
+
+MANIFEST_BYTES = 64 * 1024 * 1024
+"""No manifest is larger."""
+
+SAMPLE_BYTES = 64 * 1024
+MAX_SAMPLE_BYTES = 4 * 1024 * 1024
+"""The file that comes nearest to SAMPLE_BYTES is fetched alone: quickly there, and more than one range of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +69,12 @@ def smoke_release(
     with http_session() as session, _as_failure(dataset, version):
         access = Access(session, settings, dataset, version)
         short = Access(session, settings, dataset, version, ttl=expiry_ttl) if expiry_ttl else None
+        # What is refused on purpose is to be known as such in the log, by the id of a token that was issued for this
+        # release: nobody else knows it, and it names the user (analytics/sql/views.sql).
+        claims = jwt.decode(access.grant.token, options={"verify_signature": False})
+        session.headers["User-Agent"] = f"{USER_AGENT} smoke/{claims['jti']}"
         smoke = _Smoke(session, access)
-        checks = [*smoke.transfers(), *smoke.refusals()]
+        checks = [*smoke.transfers(), *smoke.single_files(), *smoke.refusals()]
         if short is not None:
             time.sleep(max(0.0, short.grant.expires_at + CLOCK_LEEWAY_S + 1 - time.time()))
             checks.append(smoke.refused("an expired token is refused", short.grant.token, 403, "token_expired"))
@@ -85,7 +102,7 @@ def _as_failure(dataset: str, version: str) -> Iterator[None]:
 
 
 class _Smoke:
-    """The checks on one object: the release's smallest shard, or its manifest if it has none."""
+    """The checks on one object, the release's smallest shard, or its manifest if it has none; and on one file."""
 
     def __init__(self, session: requests.Session, access: Access) -> None:
         self._session = session
@@ -115,6 +132,43 @@ class _Smoke:
             seen = f"{answer.status_code}, {answer.headers.get('Content-Range')}"
             yield _check("a range behind the end is a 416", seen, f"416, bytes */{self._size}")
 
+    def single_files(self) -> Iterator[Check]:
+        """What the gateway takes out of the shards. No checks without a lookup, or without a small file."""
+        sample = self._sample()
+        if sample is None:
+            return
+        path, size, sha256 = sample
+        url = self._access.file_url(path)
+        with self._get({}, url=url) as answer:
+            data = answer.content
+            seen = f"{answer.status_code}, {hashlib.sha256(data).hexdigest()}"
+            yield _check("a single file is served with its SHA-256", seen, f"200, {sha256}")
+        first = size // 2
+        last = min(size, first + SMALL_RANGE_BYTES) - 1
+        with self._get({"Range": f"bytes={first}-{last}"}, url=url) as answer:
+            same = answer.content == data[first : last + 1]
+            seen = f"{answer.status_code}, {answer.headers.get('Content-Range')}, {'its' if same else 'other'} bytes"
+            yield _check("a range of a single file is served", seen, f"206, bytes {first}-{last}/{size}, its bytes")
+
+    def _sample(self) -> tuple[str, int, str] | None:
+        """Path, size and SHA-256 of a small file, as the index says."""
+        transfer = Transfer(self._session, self._access)
+        grant = self._access.grant
+        index = parse(transfer.whole(release_key(grant.dataset, grant.version, MANIFEST), MANIFEST_BYTES)).index
+        if index.lookup is None:
+            return None
+        with tempfile.TemporaryDirectory(prefix="lading-smoke-") as folder, Tables() as tables:
+            files = Path(folder) / INDEX_FILES
+            fetch_index(transfer, index.files, files)
+            tables.view("files", files)
+            found = tables.rows(
+                "SELECT path, size, lower(hex(sha256)) FROM files WHERE type = 'file' AND size BETWEEN 1 AND ? "
+                "ORDER BY abs(size - ?), path LIMIT 1",
+                MAX_SAMPLE_BYTES,
+                SAMPLE_BYTES,
+            )
+            return next(((path, size, sha256) for path, size, sha256 in found), None)
+
     def refusals(self) -> Iterator[Check]:
         """What nobody may do."""
         token = self._access.token()
@@ -141,12 +195,18 @@ class _Smoke:
             return digest.hexdigest(), f"{first} then {answer.status_code}"
 
     def _get(
-        self, headers: dict[str, str], *, token: str | None = None, authorize: bool = True, stream: bool = False
+        self,
+        headers: dict[str, str],
+        *,
+        url: str | None = None,
+        token: str | None = None,
+        authorize: bool = True,
+        stream: bool = False,
     ) -> requests.Response:
         if authorize:
             token = self._access.token()
         bearer = {"Authorization": f"Bearer {token}"} if token else {}
-        url = self._access.url(self._object["key"])
+        url = url or self._access.url(self._object["key"])
         return self._session.get(url, headers={**headers, **bearer}, timeout=TIMEOUT, stream=stream)
 
 

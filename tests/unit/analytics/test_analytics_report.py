@@ -183,6 +183,38 @@ def test_refusals_are_explained(connection: duckdb.DuckDBPyConnection, logs: Pat
         assert expected in text
 
 
+def test_refusals_of_a_smoke_test_are_shown_apart_and_count_for_its_user(
+    connection: duckdb.DuckDBPyConnection, logs: Path
+) -> None:
+    nobody = {"sub": None, "prj": None, "jti": None, "kid": None}
+    signed = {**nobody, "user_agent": "lading/0.1.0 smoke/j1"}
+    report = report_of(
+        connection,
+        logs,
+        [
+            *(refused("token_invalid", 403, **signed) for _ in range(2)),
+            refused("token_missing", 401, **nobody),
+            refused("token_missing", 401, **nobody, user_agent="lading/0.1.0 smoke/guessed"),
+            refused("token_missing", 401, **{**signed, "dataset": "another"}),
+        ],
+    )
+    assert {(one.code, one.status): one.requests for one in report.refused} == {
+        ("token_missing", 401): 3,
+        ("smoke_test", 403): 2,
+    }
+    assert {row.usage.name: row.usage.refused for row in report.users} == {"ada": 2, "unknown": 3}
+    assert "2 smoke tests" in headline_markdown(report)
+
+
+def test_nobody_hides_more_refusals_behind_a_token_than_a_smoke_test_makes(
+    connection: duckdb.DuckDBPyConnection, logs: Path
+) -> None:
+    report = report_of(
+        connection, logs, [refused("token_invalid", 403, user_agent="x smoke/j1", sub=None) for _ in range(100)]
+    )
+    assert {one.code: one.requests for one in report.refused} == {"token_invalid": 95, "smoke_test": 5}
+
+
 def test_week_without_requests_says_so(connection: duckdb.DuckDBPyConnection, logs: Path) -> None:
     report = build_report(connection, WEEK, Prices.load(), now=AFTER)
     text = TextOf(render_html(report)).text
