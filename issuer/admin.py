@@ -251,11 +251,15 @@ class Admin:
             signingkeys.retire(session, kid, now, self._settings.token_max_ttl, force)
             self._audit(session, now, "signing_key.retire", kid=kid, force=force)
 
-    def revoke(self, kind: str, value: str) -> None:
-        """Revoke by `jti`, `sub` or `kid`; the running issuer tells the gateway. Raises what revocations.put does."""
+    def revoke(self, kind: str, value: str) -> bool:
+        """Revoke by `jti`, `sub` or `kid`; the running issuer tells the gateway. Raises what revocations.put does.
+
+        Returns whether anything of this name is known: what is not may be revoked too.
+        """
         with self._write() as (session, now):
             revocations.put(session, kind, value, self._actor, now)
             self._audit(session, now, "revocation.add", kind=kind, value=value)
+            return revocations.is_known(session, kind, value, now, self._settings.token_max_ttl)
 
     def lift_revocation(self, kind: str, value: str) -> None:
         """Take a revocation back. Raises NotFoundError."""

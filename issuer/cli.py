@@ -51,6 +51,7 @@ Dataset = Annotated[str, typer.Argument(help="A dataset, or '*' for every one.")
 
 
 DeniedKind = Annotated[str, typer.Argument(metavar="jti|sub|kid", help="A token's id, a user, or a signing key.")]
+KNOWN = {"jti": "token that may still hold", "sub": "user", "kid": "signing key"}
 DeniedValue = Annotated[str, typer.Argument(help="Its name, as the log shows it.")]
 
 
@@ -58,7 +59,9 @@ DeniedValue = Annotated[str, typer.Argument(help="Its name, as the log shows it.
 def revocation_add(kind: DeniedKind, value: DeniedValue) -> None:
     """Revoke tokens. The running issuer tells the gateway, which refuses them within 10 seconds."""
     with _admin() as admin:
-        admin.revoke(kind, value)
+        known = admin.revoke(kind, value)
+    if not known:
+        _say(f"warning: no {KNOWN[kind]} is called {value}; if it is misspelt, remove it and add the right one")
     _say(f"revoked {kind} {value}; 'lading admin revocation list' shows when the gateway knows")
 
 

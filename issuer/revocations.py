@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from issuer.audit import ISSUE
 from issuer.clock import utc_now
 from issuer.database import Database
-from issuer.models import AuditEvent, RevocationRow
+from issuer.models import AuditEvent, RevocationRow, SigningKey, User
 from issuer.sealing import Vault
 from issuer.signingkeys import Signer, current
 from lading.errors import ConflictError, LadingError, NotFoundError, UsageError
@@ -120,9 +120,21 @@ def view(row: RevocationRow) -> RevocationView:
 
 def was_issued_to(session: Session, jti: str, user: str, now: datetime, max_ttl_s: int) -> bool:
     """Whether a token that may still hold was issued to a user."""
+    return _issued(session, now, max_ttl_s, jti=jti, sub=user)
+
+
+def is_known(session: Session, kind: str, value: str, now: datetime, max_ttl_s: int) -> bool:
+    """Whether there is such a user or signing key, or a token that may still hold and is theirs."""
+    known = {"sub": User.name, "kid": SigningKey.kid}
+    named = kind in known and session.scalar(select(known[kind]).where(known[kind] == value)) is not None
+    return named or _issued(session, now, max_ttl_s, **{kind: value})
+
+
+def _issued(session: Session, now: datetime, max_ttl_s: int, **claims: str) -> bool:
+    """Whether a token with these claims that may still hold was issued."""
     since = now - timedelta(seconds=max_ttl_s) - LEEWAY
     rows = session.scalars(select(AuditEvent).where(AuditEvent.ts >= since, AuditEvent.type == ISSUE))
-    return any(row.body.get("jti") == jti and row.body.get("sub") == user for row in rows)
+    return any(all(row.body.get(name) == value for name, value in claims.items()) for row in rows)
 
 
 class Deliverer:

@@ -36,6 +36,8 @@ def command(
             print(line)
     for result in results:
         print(f"lading: {summary(result, grace)}", file=sys.stderr)
+    if any(result.plan.rows() and not result.applied for result in results):
+        print("lading: nothing is removed yet; --apply does it", file=sys.stderr)
     skipped = [result for result in results if result.skipped]
     if skipped:
         raise ConflictError(
@@ -96,6 +98,4 @@ def summary(result: Collected, grace_hours: float) -> str:
         parts.append("this store cannot list unfinished uploads")
     if result.skipped:
         parts.append(result.skipped)
-    if not result.applied:
-        parts.append("--apply does it")
     return f"{plan.dataset}: " + "; ".join(parts)

@@ -100,6 +100,19 @@ def test_messages_go_to_stderr(run: Any) -> None:
     assert "added user ann" in result.stderr
 
 
+def test_revoking_what_nobody_knows_is_done_and_warned_of(run: Any, admin: Admin) -> None:
+    admin.add_user("ada")
+    admin.rotate_signing_key(0)
+    token = admin.mint_token(["ds/"], 60, "ada")
+    jti = jwt.decode(token, options={"verify_signature": False})["jti"]
+    known = [("sub", "ada"), ("jti", jti), ("kid", next(k.kid for k in admin.signing_keys() if k.state == "verifying"))]
+    for kind, value in known:
+        assert "warning" not in run("revocation", "add", kind, value).stderr
+    for kind, what in (("sub", "user"), ("jti", "token"), ("kid", "signing key")):
+        assert f"warning: no {what}" in run("revocation", "add", kind, "typo").stderr
+    assert len(admin.revocations()) == 6
+
+
 def test_granting_again_sets_a_new_end(admin: Admin) -> None:
     admin.add_user("ann")
     admin.add_grant("ann", "cats", lifetime=timedelta(microseconds=1))
