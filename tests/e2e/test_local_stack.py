@@ -88,6 +88,25 @@ def test_no_process_is_left_behind(running: tuple[subprocess.Popen[str], Path], 
     assert_nothing_is_left(home)
 
 
+def test_what_only_a_running_stack_needs_goes_with_it(running: tuple[subprocess.Popen[str], Path]) -> None:
+    process, home = running
+    process.send_signal(signal.SIGINT)
+    process.wait(END_S)
+    assert not (home / "stack.json").exists()
+    assert {path.name for path in (home / "gateway").iterdir()} == {"state"}
+
+
+def test_no_token_of_a_signed_link_is_kept(running: tuple[subprocess.Popen[str], Path]) -> None:
+    process, home = running
+    token = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJtYWxsb3J5In0.c2lnbmF0dXJl"
+    gateway = settings_of(home)["LADING_GATEWAY_URL"]
+    assert requests.get(f"{gateway}/d/data/latest.json?token={token}", timeout=5).status_code == 403
+    process.send_signal(signal.SIGINT)
+    process.wait(END_S)
+    kept = [path for path in home.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]
+    assert kept == []
+
+
 def test_a_part_that_crashes_ends_the_others(running: tuple[subprocess.Popen[str], Path]) -> None:
     process, home = running
     subprocess.run(
@@ -102,7 +121,7 @@ def test_a_part_that_crashes_ends_the_others(running: tuple[subprocess.Popen[str
 
 def test_secrets_are_for_the_owner_only_and_stay_the_same(running: tuple[subprocess.Popen[str], Path]) -> None:
     home = running[1]
-    private = ["secrets.json", "publisher.pem", "gateway/wrangler.json"]
+    private = ["secrets.json", "publisher.pem", "gateway/run/wrangler.json"]
     assert {name: (home / name).stat().st_mode & 0o777 for name in private} == dict.fromkeys(private, 0o600)
     assert settings_of(home)["LADING_API_KEY"] == settings_of(home)["LADING_API_KEY"]
     logs = b"".join(path.read_bytes() for path in (home / "logs").rglob("*") if path.is_file())
