@@ -18,7 +18,6 @@ import base64
 import contextlib
 import hashlib
 import http.client
-import json
 import os
 import shutil
 import signal
@@ -33,11 +32,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-from lading.stack.selfhost import CONFIG, WORKER, build
-from lading.tokens import mint
+from benchmarks.plain_gateway import free_port, plain_gateway
+from lading.stack.selfhost import WORKER, build
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -252,7 +248,7 @@ http {{ access_log off; sendfile on; tcp_nopush on; tcp_nodelay on; keepalive_re
 
 @contextlib.contextmanager
 def _origin(home: Path, key: str) -> Iterator[int]:
-    port = _free_port()
+    port = free_port()
     text = NGINX_HEAD.format(home=home, name="origin", workers=1)
     text += f"server {{ listen 127.0.0.1:{port} reuseport; root {home}/origin; open_file_cache max=100; }} }}\n"
     with _run_nginx(home, "origin", text, port, f"/bucket/{key}"):
@@ -266,7 +262,7 @@ NGINX_SLICES = """slice 8m; proxy_cache slices; proxy_cache_key $uri$slice_range
 
 @contextlib.contextmanager
 def _nginx(home: Path, origin: int, key: str, name: str, tuning: str) -> Iterator[Server]:
-    port = _free_port()
+    port = free_port()
     cache = home / f"{name}-slices"
     text = NGINX_HEAD.format(home=home, name=name, workers="auto")
     text += f"""  proxy_cache_path {cache} levels=1:2 keys_zone=slices:16m max_size=20g use_temp_path=off inactive=1d;
@@ -305,7 +301,7 @@ def _run_nginx(home: Path, name: str, text: str, port: int, path: str) -> Iterat
 
 @contextlib.contextmanager
 def _bare(home: Path, origin: int, key: str) -> Iterator[Server]:
-    port = _free_port()
+    port = free_port()
     script = f"""export default {{ async fetch(request) {{
   const {{ pathname }} = new URL(request.url);
   return fetch("http://127.0.0.1:{origin}/bucket/" + pathname.slice(3), {{ headers: request.headers }});
@@ -322,54 +318,31 @@ const main :Workerd.Worker = (
 """
     )
     path = f"/d/{key}"
-    with _running([_workerd(), "serve", str(home / "bare.capnp")], {}, port, path) as process:
+    with _running(
+        [str(WORKER / "node_modules" / ".bin" / "workerd"), "serve", str(home / "bare.capnp")], {}, port, path
+    ) as process:
         yield Server("bare", port, path, process, None)
 
 
 @contextlib.contextmanager
 def _lading(home: Path, origin: int, key: str, name: str, slice_cache: str) -> Iterator[Server]:
-    port = _free_port()
-    signing = Ed25519PrivateKey.generate()
-    public = signing.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    x = base64.urlsafe_b64encode(public).decode().rstrip("=")
-    keyring = {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x, "kid": "k", "alg": "EdDSA"}]}
-    token, _ = mint(
-        signing,
-        kid="k",
-        issuer="lading",
-        audience="lading-gateway",
-        subject="bench",
-        scope=["bench/"],
-        issued_at=int(time.time()),
-        ttl=3600,
+    plain = plain_gateway(
+        home / name,
+        f"http://127.0.0.1:{origin}",
+        "bench/",
+        SLICE_CACHE=slice_cache,
+        LIMIT_USER_REQUESTS_PER_MINUTE="0",
+        LIMIT_TOKEN_REQUESTS_PER_MINUTE="0",
+        LIMIT_USER_BYTES_PER_DAY="0",
     )
-    state, slices = home / f"{name}-state", home / f"{name}-slices"
-    state.mkdir()
-    slices.mkdir()
-    settings = {
-        "TOKEN_KEYRING": json.dumps(keyring),
-        "S3_ENDPOINT": f"http://127.0.0.1:{origin}",
-        "S3_BUCKET": "bucket",
-        "S3_ACCESS_KEY_ID": "benchmark",
-        "S3_SECRET_ACCESS_KEY": SECRET,
-        "CLIENT_IP_SOURCE": "socket",
-        "SLICE_CACHE": slice_cache,
-        "LIMIT_USER_REQUESTS_PER_MINUTE": "0",
-        "LIMIT_TOKEN_REQUESTS_PER_MINUTE": "0",
-        "LIMIT_USER_BYTES_PER_DAY": "0",
-    }
-    command = [
-        *(_workerd(), "serve", str(CONFIG), "--socket-addr", f"http=127.0.0.1:{port}"),
-        *("--directory-path", f"state={state}", "--directory-path", f"slices={slices}"),
-    ]
-    path = f"/d/{key}?token={token}"
+    path = f"/d/{key}?token={plain.token}"
 
     def empty() -> None:
-        for folder in slices.iterdir():
+        for folder in plain.slices.iterdir():
             shutil.rmtree(folder)
 
-    with _running(command, settings, port, path) as process:
-        yield Server(name, port, path, process, empty if slice_cache == "disk" else None)
+    with _running(plain.command, plain.environment, plain.port, path) as process:
+        yield Server(name, plain.port, path, process, empty if slice_cache == "disk" else None)
 
 
 @contextlib.contextmanager
@@ -404,17 +377,6 @@ def _running(
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-
-
-def _workerd() -> str:
-    found = sorted((WORKER / "node_modules" / "@cloudflare").glob("workerd-*/bin/workerd"))
-    return str(found[0])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _family(pid: int) -> list[int]:

@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -93,7 +94,9 @@ def upload(
             sent = _complete(store, content, begun, journal, progress, sha256)
     except BaseException:
         if journal is None:
-            _abort(store, content.key, begun.upload_id)
+            # The failure that led here is what the user is to hear of; garbage collection finds what is left.
+            with suppress(Exception):
+                abort(store, content.key, begun.upload_id)
         raise
     if journal is not None:
         journal.unlink(missing_ok=True)
@@ -192,9 +195,7 @@ def _part_length(content: Content, number: int) -> int:
     return min(content.part_bytes, content.size - (number - 1) * content.part_bytes)
 
 
-def _abort(store: Store, key: str, upload_id: str) -> None:
-    try:
+def abort(store: Store, key: str, upload_id: str) -> None:
+    """Drop the parts of an unfinished upload; it is no error if it is over meanwhile."""
+    with suppress(NotFoundError):
         store.call("abort_multipart_upload", key, Key=key, UploadId=upload_id)
-    except Exception:
-        # The failure that led here is what the user is to hear of; garbage collection finds what is left.
-        return

@@ -194,10 +194,7 @@ class Bucket:
 
     def abort_upload(self, upload: UnfinishedUpload) -> None:
         """Drop the parts of an unfinished upload; it is no error if it is over meanwhile."""
-        try:
-            self.call("abort_multipart_upload", upload.key, Key=upload.key, UploadId=upload.upload_id)
-        except NotFoundError:
-            return
+        multipart.abort(self, upload.key, upload.upload_id)
 
     def put(self, key: str, data: bytes) -> None:
         """Put a small object that has one writer, whatever was there."""

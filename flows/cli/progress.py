@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+from lading.cli.progress import Lines
 from tasks.progress import Advance, listening
-
-PLAIN_INTERVAL_S = 5.0
 
 
 def shown(*, quiet: bool) -> AbstractContextManager[None]:
     """Show on stderr what the steps of a release say."""
     if quiet:
         return nullcontext()
-    return _bars() if sys.stderr.isatty() else listening(Lines())
+    return _bars() if sys.stderr.isatty() else _lines()
+
+
+def _lines() -> AbstractContextManager[None]:
+    """A line now and then; a step that is over sooner is not mentioned."""
+    lines = Lines()
+    return listening(lambda advance: lines.say(lambda: f"{advance.step}: {amount(advance)}"))
 
 
 @contextmanager
@@ -48,25 +52,6 @@ def _bars() -> Iterator[None]:
 
         with listening(show):
             yield
-
-
-class Lines:
-    """A line every few seconds, for logs; a step that is over sooner is not mentioned."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._said: float | None = None
-
-    def __call__(self, advance: Advance) -> None:
-        with self._lock:
-            now = time.monotonic()
-            if self._said is None:
-                # Prefect may have taken its time before anything was done.
-                self._said = now
-            if now - self._said < PLAIN_INTERVAL_S:
-                return
-            self._said = now
-        print(f"lading: {advance.step}: {amount(advance)}", file=sys.stderr, flush=True)
 
 
 def amount(advance: Advance) -> str:

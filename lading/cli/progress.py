@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -77,17 +77,36 @@ def _bar() -> Iterator[Progress]:
         yield Bar()
 
 
-class _Plain:
-    """A line every few seconds, for logs."""
+class Lines:
+    """A line every few seconds, for logs; the first one some seconds after the first call. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._said: float | None = None
+
+    def say(self, line: Callable[[], str]) -> None:
+        """Print a line, if it is time for one."""
+        with self._lock:
+            now = time.monotonic()
+            if self._said is None:
+                self._said = now
+            if now - self._said < PLAIN_INTERVAL_S:
+                return
+            self._said = now
+        print_line(line())
+
+
+class _Plain:
+    """Lines of a pull."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lines = Lines()
         self._total = self._made = self._fetched = 0
-        self._said = time.monotonic()
 
     def planned(self, work: Work) -> None:
         self._total, self._made = work.bytes, work.bytes - work.todo_bytes + work.done_bytes
-        _say(
+        print_line(
             f"{work.files:,} files, {_mb(work.bytes)}; {_mb(self._made)} there already, "
             f"{_mb(work.local_bytes)} to copy, {_mb(work.fetch_bytes)} to fetch"
         )
@@ -99,19 +118,16 @@ class _Plain:
     def made(self, count: int) -> None:
         with self._lock:
             self._made += count
-            now = time.monotonic()
-            if now - self._said < PLAIN_INTERVAL_S:
-                return
-            self._said = now
-        _say(f"{_mb(self._made)} of {_mb(self._total)}, fetched {_mb(self._fetched)}")
+        self._lines.say(lambda: f"{_mb(self._made)} of {_mb(self._total)}, fetched {_mb(self._fetched)}")
 
     def note(self, message: str) -> None:
-        _say(message)
+        print_line(message)
 
 
 def _mb(count: int) -> str:
     return f"{count / 1e6:,.1f} MB"
 
 
-def _say(message: str) -> None:
+def print_line(message: str) -> None:
+    """Say something on stderr."""
     print(f"lading: {message}", file=sys.stderr, flush=True)

@@ -65,25 +65,7 @@ class Part:
 
         Raises LadingError when the process ends, when it says that a setting is wrong, and after `timeout_s` seconds.
         """
-        deadline = time.monotonic() + timeout_s
-        with http_session() as session:
-            while True:
-                self.check()
-                try:
-                    answer = session.get(url, timeout=PROBE_TIMEOUT_S)
-                    if answer.status_code == 200:
-                        return
-                    if "misconfigured" in answer.text:
-                        raise LadingError(
-                            f"the {self.name} is misconfigured: {answer.text.strip()}", "correct that setting"
-                        )
-                except requests.RequestException:
-                    pass
-                if time.monotonic() > deadline:
-                    raise LadingError(
-                        f"the {self.name} did not get ready in {timeout_s:.0f} seconds", f"look at {self.log}"
-                    )
-                time.sleep(POLL_S)
+        wait_ready(self.name, url, timeout_s, self.check, f"look at {self.log}")
 
     def stop(self) -> None:
         """End the process and its descendants: closing the guard's input is the signal."""
@@ -109,3 +91,27 @@ class Part:
         assert self._guard.stdout is not None
         for line in self._guard.stdout:
             on_line(line.decode(errors="replace").rstrip("\r\n"))
+
+
+def wait_ready(
+    name: str, url: str, timeout_s: float, check: Callable[[], None], hint: str = "look at its output"
+) -> None:
+    """Return when `url` answers 200. `check` is called before each try, and raises if there is nothing to wait for.
+
+    Raises LadingError when what answers says that a setting is wrong, and after `timeout_s` seconds.
+    """
+    deadline = time.monotonic() + timeout_s
+    with http_session() as session:
+        while True:
+            check()
+            try:
+                answer = session.get(url, timeout=PROBE_TIMEOUT_S)
+                if answer.status_code == 200:
+                    return
+                if "misconfigured" in answer.text:
+                    raise LadingError(f"the {name} is misconfigured: {answer.text.strip()}", "correct that setting")
+            except requests.RequestException:
+                pass
+            if time.monotonic() > deadline:
+                raise LadingError(f"the {name} did not get ready in {timeout_s:.0f} seconds", hint)
+            time.sleep(POLL_S)

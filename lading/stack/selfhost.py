@@ -113,6 +113,15 @@ def build() -> None:
         )
 
 
+def workerd_command(address: str, state: Path, slices: Path) -> list[str]:
+    """The command that serves the gateway on `address` (host:port) with two folders that are there."""
+    return [
+        *(str(WORKER / "node_modules" / ".bin" / "workerd"), "serve", str(CONFIG)),
+        *("--socket-addr", f"http={address}"),
+        *("--directory-path", f"state={state}", "--directory-path", f"slices={slices}"),
+    ]
+
+
 class SelfHostedGateway:
     """The running gateway; used as a context manager. It ends with this process, however that ends."""
 
@@ -143,12 +152,7 @@ class SelfHostedGateway:
         state = config.home / "state"
         for folder in (state, config.slices):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        workerd = WORKER / "node_modules" / ".bin" / "workerd"
-        command = [
-            *(str(workerd), "serve", str(CONFIG)),
-            *("--socket-addr", f"http={config.host}:{config.port}"),
-            *("--directory-path", f"state={state}", "--directory-path", f"slices={config.slices}"),
-        ]
+        command = workerd_command(f"{config.host}:{config.port}", state, config.slices)
         self._part = Part(
             "gateway", command, self._environment(), config.home, config.home / "gateway.log", on_line=self._take_line
         )

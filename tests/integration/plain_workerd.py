@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
-import os
 import re
 import socket
 import subprocess
@@ -18,12 +16,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import requests
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-from lading.stack.selfhost import CONFIG, EVENT_PREFIX, WORKER, build
-from lading.tokens import mint
+from benchmarks.plain_gateway import plain_gateway
+from lading.stack.part import wait_ready
+from lading.stack.selfhost import EVENT_PREFIX, build
 
 READY_S = 30.0
 EVENT_S = 15.0
@@ -98,35 +93,13 @@ def running_gateway(object_bytes: int, store_delay_s: float = 0.0, **settings: s
     build()
     store_context = _sparse_store(object_bytes, store_delay_s)
     with tempfile.TemporaryDirectory(prefix="lading-workerd-") as folder, store_context as store:
-        home = Path(folder)
-        for name in ("state", "slices"):
-            (home / name).mkdir()
-        signing = Ed25519PrivateKey.generate()
-        keyring, token = _issued(signing)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        environment = {
-            **os.environ,
-            "TOKEN_KEYRING": keyring,
-            "S3_ENDPOINT": store,
-            "S3_BUCKET": "bucket",
-            "S3_ACCESS_KEY_ID": "a",
-            "S3_SECRET_ACCESS_KEY": "b",
-            "CLIENT_IP_SOURCE": "socket",
-            **settings,
-        }
-        workerd = next(iter(sorted((WORKER / "node_modules" / "@cloudflare").glob("workerd-*/bin/workerd"))))
-        command = [
-            *(str(workerd), "serve", str(CONFIG), "--socket-addr", f"http=127.0.0.1:{port}"),
-            *("--directory-path", f"state={home / 'state'}", "--directory-path", f"slices={home / 'slices'}"),
-        ]
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-        gateway = Gateway(port, token, process)
+        plain = plain_gateway(Path(folder), store, KEY.partition("/")[0] + "/", **settings)
+        process = subprocess.Popen(plain.command, env=plain.environment, stdout=subprocess.PIPE, text=True)
+        gateway = Gateway(plain.port, plain.token, process)
         reader = threading.Thread(target=_collect, args=(gateway,), daemon=True)
         reader.start()
         try:
-            _wait_ready(gateway)
+            wait_ready("gateway", f"http://127.0.0.1:{plain.port}/healthz", READY_S, lambda: _assert_runs(process))
             yield gateway
         finally:
             process.terminate()
@@ -134,38 +107,15 @@ def running_gateway(object_bytes: int, store_delay_s: float = 0.0, **settings: s
             reader.join()
 
 
+def _assert_runs(process: subprocess.Popen[str]) -> None:
+    assert process.poll() is None
+
+
 def _collect(gateway: Gateway) -> None:
     assert gateway.process.stdout is not None
     for line in gateway.process.stdout:
         if line.startswith(EVENT_PREFIX):
             gateway.events.append(json.loads(line))
-
-
-def _wait_ready(gateway: Gateway) -> None:
-    deadline = time.monotonic() + READY_S
-    while True:
-        with contextlib.suppress(requests.RequestException):
-            if requests.get(f"http://127.0.0.1:{gateway.port}/healthz", timeout=5).status_code == 200:
-                return
-        assert gateway.process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def _issued(signing: Ed25519PrivateKey) -> tuple[str, str]:
-    public = signing.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    x = base64.urlsafe_b64encode(public).decode().rstrip("=")
-    token, _ = mint(
-        signing,
-        kid="k",
-        issuer="lading",
-        audience="lading-gateway",
-        subject="tester",
-        scope=["big/"],
-        issued_at=int(time.time()),
-        ttl=3600,
-    )
-    return json.dumps({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x, "kid": "k", "alg": "EdDSA"}]}), token
 
 
 @contextlib.contextmanager

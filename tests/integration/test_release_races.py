@@ -30,6 +30,9 @@ from tasks.preflight import work_dir
 from tasks.publish import promote
 from tasks.work import WorkDir
 
+KILLS = int(os.environ.get("TESTS_RELEASE_KILLS", "12"))
+"""TESTS_RELEASE_KILLS=100 takes half an hour."""
+
 PAUSE_S = 0.15
 """A kill comes up to this long after the event that it waits for: about as long as a step takes."""
 
@@ -194,14 +197,13 @@ def test_a_release_killed_at_random_moments_is_repeated_as_it_was(
 ) -> None:
     chosen = random.Random(3)
     alive = 0
-    attempts = int(os.environ.get("LADING_TEST_KILLS", "12"))
-    for attempt in range(attempts):
+    for attempt in range(KILLS):
         name = f"{dataset[:50]}-{attempt}"
         release_moments = list(moments(stack, store, name))
         alive += kill_and_repeat(
             stack, store, undisturbed, name, chosen.choice(release_moments), chosen.uniform(0, PAUSE_S)
         )
-    assert alive >= attempts / 2, "most of the releases were over before they could be killed"
+    assert alive >= KILLS / 2, "most of the releases were over before they could be killed"
 
 
 def test_of_two_runs_at_once_on_one_machine_one_is_refused(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli import progress
+from lading.cli import progress as plain
 from lading.parameters import Chunking, Compression
 from tasks.hashing import hash_files
 from tasks.pack import pack_shard
@@ -54,23 +55,23 @@ def test_the_steps_say_all_that_they_do(tmp_path: Path) -> None:
 
 def test_lines_come_now_and_then(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
-    lines = progress.Lines()
-    for second in range(12):
-        clock[0] = 100.0 + second
-        lines(Advance("hash", second * 1_000_000, 11_000_000, "bytes"))
-    lines(Advance("scan", 1234, None, "files"))
-    clock[0] += 100
-    lines(Advance("scan", 12345, None, "files"))
+    monkeypatch.setattr(plain.time, "monotonic", lambda: clock[0])
+    with progress.shown(quiet=False):
+        for second in range(12):
+            clock[0] = 100.0 + second
+            advance("hash", 1_000_000, 12_000_000)
+        advance("scan", 1234, unit="files")
+        clock[0] += 100
+        advance("scan", 11_111, unit="files")
     assert capsys.readouterr().err.splitlines() == [
-        "lading: hash: 5.0 of 11.0 MB",
-        "lading: hash: 10.0 of 11.0 MB",
+        "lading: hash: 6.0 of 12.0 MB",
+        "lading: hash: 11.0 of 12.0 MB",
         "lading: scan: 12,345 files",
     ]
 
 
 def test_a_quiet_release_shows_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "PLAIN_INTERVAL_S", 0)
+    monkeypatch.setattr(plain, "PLAIN_INTERVAL_S", 0)
     with progress.shown(quiet=True):
         advance("hash", 1, 2)
     assert capsys.readouterr().err == ""
