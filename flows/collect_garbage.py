@@ -9,7 +9,7 @@ from prefect.artifacts import create_table_artifact
 from pydantic import Field
 
 from lading.settings import Settings
-from tasks.garbage import GRACE_HOURS, make_policy
+from tasks.retention import GRACE_HOURS, make_policy
 from tasks.steps import collect_task
 
 

@@ -10,7 +10,8 @@ import typer
 
 from lading.errors import ConflictError
 from lading.settings import Settings
-from tasks.garbage import GRACE_HOURS, Collected, collect_all, make_policy
+from tasks.garbage import Collected, collect_all
+from tasks.retention import GRACE_HOURS, make_policy
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

@@ -20,8 +20,9 @@ from lading.manifest import Manifest, parse
 from lading.names import MANIFEST, YANKED, latest_key, release_key, shard_key
 from lading.objectstore import Bucket, bucket
 from tasks.announce import announced
-from tasks.garbage import Policy, collect
+from tasks.garbage import collect
 from tasks.preflight import work_dir
+from tasks.retention import Policy
 
 LATER = timedelta(days=30)
 
