@@ -10,8 +10,10 @@ import signal
 import socket
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,12 +56,23 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A Prefect server for every flow that tests run."""
+    """A Prefect server for every flow that tests run in this process, and the commands that they run."""
+    from prefect.flow_engine import FlowRunEngine
+
+    real = FlowRunEngine.handle_exception
+
+    def handle(engine: FlowRunEngine[Any, Any], error: Exception, *arguments: Any, **options: Any) -> Any:
+        # Prefect keeps the exceptions of failed runs, and with them all that was in memory when they failed.
+        traceback.clear_frames(error.__traceback__)
+        return real(engine, error, *arguments, **options)
+
     log = tmp_path_factory.mktemp("prefect") / "server.log"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(_PREFECT_PORT)]
     server = Part("prefect", command, {**os.environ, "PREFECT_UI_ENABLED": "false"}, log.parent, log)
     server.wait_ready(f"http://127.0.0.1:{_PREFECT_PORT}/api/health", 120)
-    yield
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(FlowRunEngine, "handle_exception", handle)
+        yield
     server.stop()
     server.wait()
 
