@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from lading.settings import Settings
 from lading.stack.part import Part
@@ -25,29 +26,45 @@ def prefect_server(settings: Settings) -> Iterator[None]:
 
     Its state lies in LADING_HOME.
     """
-    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
-
-    if PREFECT_API_URL.value():
+    if os.environ.get("PREFECT_API_URL"):
         yield
         return
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    folder = settings.home / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     home = settings.home / "prefect"
+    server = _start(settings, home, port)
+    try:
+        # Imported while the server starts: both take seconds.
+        from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+        import flows.release  # noqa: F401
+
+        updates: dict[Any, Any] = {PREFECT_API_URL: f"http://127.0.0.1:{port}/api", PREFECT_HOME: home}
+        if PREFECT_API_URL.value():
+            # A profile or a file of settings names one.
+            _end(server)
+            updates = {}
+        else:
+            server.wait_ready(f"http://127.0.0.1:{port}/api/health", READY_S)
+        with temporary_settings(updates=updates):
+            yield
+    finally:
+        _end(server)
+
+
+def _start(settings: Settings, home: Path, port: int) -> Part:
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     environment = {
         **os.environ,
         "PREFECT_HOME": str(home),
         "PREFECT_UI_ENABLED": "false",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     }
-    server = Part("Prefect server", [*command, "--no-services"], environment, Path.cwd(), folder / "prefect.log")
-    try:
-        server.wait_ready(f"http://127.0.0.1:{port}/api/health", READY_S)
-        with temporary_settings(updates={PREFECT_API_URL: f"http://127.0.0.1:{port}/api", PREFECT_HOME: home}):
-            yield
-    finally:
-        server.stop()
-        server.wait()
+    log = settings.home / "logs" / "prefect.log"
+    return Part("Prefect server", [*command, "--no-services"], environment, Path.cwd(), log)
+
+
+def _end(server: Part) -> None:
+    server.stop()
+    server.wait()
