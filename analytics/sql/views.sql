@@ -1,11 +1,11 @@
 -- Every request with its dataset, version, user, project and outcome; no field of the first five is NULL.
 -- A request for a shard has no version in its key, because releases share shards: it counts for the version whose
 -- token it came with, found by jti among the issuer's events.
-CREATE OR REPLACE TEMP VIEW request_facts AS
 --
 -- A smoke test asks for what it must not get (tasks/smoke.py). It signs its user agent with the jti of the token that it
 -- was issued, so such a refusal is known by that, and counts for that token's user. Nobody hides behind this: it takes
 -- a token of the same dataset, and no more than the five refusals of a smoke test count.
+CREATE OR REPLACE TEMP VIEW request_facts AS
 WITH issued AS (
     SELECT jti, min(dataset) AS dataset, min(version) AS version, min(sub) AS sub
     FROM issue_events
