@@ -20,8 +20,9 @@ from tasks.preflight import ReleaseRequest, work_dir
 from tasks.scan import scan
 from tasks.work import exclusive
 
-SAMPLES = 16
-"""Places in the plan whose chunks are compressed to estimate what all will take."""
+SAMPLES = 64
+"""Places in the plan whose chunks, about 1 MiB each, are compressed to estimate what all will take: where half of the
+bytes can be compressed and half cannot, the estimate is off by a tenth at most times."""
 
 
 @dataclass(frozen=True, slots=True)
