@@ -22,7 +22,7 @@ from tasks.work import exclusive
 
 SAMPLES = 64
 """Places in the plan whose chunks, about 1 MiB each, are compressed to estimate what all will take: where half of the
-bytes can be compressed and half cannot, the estimate is off by a tenth at most times."""
+bytes can be compressed and half cannot, the estimate is off by about a tenth."""
 
 
 @dataclass(frozen=True, slots=True)
