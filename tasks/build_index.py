@@ -120,12 +120,12 @@ def _label_columns(tables: Tables, labels: Path | None) -> list[str]:
 
 def _load_labels(tables: Tables, labels: Path) -> list[str]:
     """Name the labels as table `labels` and return its columns. Raises SourceError if `path` is not among them."""
-    described = f"SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM {_reader(labels)})"
+    described = f"SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM {labels_reader(labels)})"
     columns: dict[str, str] = dict(tables.connection.execute(described).fetchall())
     if "path" not in columns:
         raise SourceError(f"{labels} has no column 'path'", f"it has {', '.join(columns)}: rename one")
     # A path that looks like a number or a date is text even so.
-    tables.run(f"CREATE TABLE labels AS SELECT * FROM {_reader(labels, {**columns, 'path': 'VARCHAR'})}")
+    tables.run(f"CREATE TABLE labels AS SELECT * FROM {labels_reader(labels, {**columns, 'path': 'VARCHAR'})}")
     return list(columns)
 
 
@@ -135,8 +135,10 @@ def _refuse_rows(tables: Tables, labels: Path, what: str, query: str) -> None:
         raise SourceError(f"{labels} {what}: {', '.join(map(repr, found))}", "mend the labels file")
 
 
-def _reader(labels: Path, columns: Mapping[str, str] | None = None) -> str:
-    """The table function that reads the labels, with the types of `columns` or those that DuckDB finds."""
+def labels_reader(labels: Path, columns: Mapping[str, str] | None = None) -> str:
+    """The table function that reads the labels, with the types of `columns` or those that DuckDB finds.
+
+    Raises UsageError for a file of an unknown kind."""
     typed = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in (columns or {}).items())
     match labels.suffix.lower():
         case ".csv":

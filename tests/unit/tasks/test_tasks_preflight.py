@@ -45,6 +45,7 @@ def test_a_folder_without_files_is_refused_whatever_else_is_in_it(tmp_path: Path
         ({"source": "missing"}, SourceError),
         ({"source": "empty"}, SourceError),
         ({"labels": "missing.csv"}, UsageError),
+        ({"labels": "source/file"}, UsageError),
         ({"card": "missing.toml"}, UsageError),
         ({"key": "missing.pem"}, UsageError),
         ({"key": ""}, UsageError),
