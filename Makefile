@@ -64,4 +64,4 @@ up: setup ## Run the local stack until Ctrl-C
 	$(BIN)/lading up
 
 clean: ## Remove everything that the other commands made
-	rm -rf $(VENV) gateway_worker/node_modules .lading .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .torch gateway_worker/node_modules .lading .pytest_cache .mypy_cache .ruff_cache

@@ -16,14 +16,24 @@ from lading.client.selection import Selection
 from lading.settings import Settings
 
 try:
+    import torch  # type: ignore[import-not-found]
     from torch.utils.data import IterableDataset as _Base  # type: ignore[import-not-found]
     from torch.utils.data import get_worker_info as _worker_info
+
+    def _shared_numbers(count: int) -> Any:
+        """Integers, 0 at first, that a process and the workers which it starts see alike."""
+        return torch.zeros(count, dtype=torch.int64).share_memory_()
+
 except ImportError:  # torch is the caller's choice: without it, this is an iterable of samples
     _Base = object
 
     def _worker_info() -> Any:
         """Nothing is parallel without torch."""
         return None
+
+    def _shared_numbers(count: int) -> Any:
+        """Nobody to share them with."""
+        return [0] * count
 
 
 class SampleDataset(_Base):  # type: ignore[misc]
@@ -34,7 +44,9 @@ class SampleDataset(_Base):  # type: ignore[misc]
     transform        is given each sample
     rank, world      of several processes of a training, each gets its own samples; workers of a DataLoader split these
 
-    `state_dict` and `load_state_dict` go on within an epoch, in one process (num_workers=0).
+    Call `set_epoch` before each epoch where a DataLoader has workers: what they read leaves this process's state alone.
+    `state_dict` and `load_state_dict` go on within an epoch, in one process (num_workers=0); with workers, torchdata's
+    StatefulDataLoader calls them in each.
     """
 
     def __init__(
@@ -58,13 +70,18 @@ class SampleDataset(_Base):  # type: ignore[misc]
         self._settings = settings or Settings.from_env()
         self._epoch = 0
         self._given = 0
+        # How often set_epoch was called, and the epoch that it named last: persistent workers see it there.
+        self._asked = _shared_numbers(2)
+        self._heeded = 0
         with Reader(reference, self._settings) as reader:
             # Workers are to read the same release, wherever `latest` moves meanwhile.
             self.release = reader.name
 
     def set_epoch(self, epoch: int) -> None:
-        """Shuffle differently from now on, and begin at the first sample."""
-        self._epoch, self._given = epoch, 0
+        """Shuffle by this epoch from the next iteration on, and begin at its first sample, in workers as well."""
+        self._asked[1] = epoch
+        self._asked[0] += 1
+        self._heed()
 
     def state_dict(self) -> dict[str, Any]:
         """Where the iteration stands: release, epoch, and samples given in it."""
@@ -75,9 +92,11 @@ class SampleDataset(_Base):  # type: ignore[misc]
         if state["release"] != self.release:
             raise ValueError(f"the state is of {state['release']}, not of {self.release}")
         self._epoch, self._given = int(state["epoch"]), int(state["given"])
+        self._heeded = int(self._asked[0])
 
     def __iter__(self) -> Iterator[Any]:
         """Samples of this process or worker, from where the state stands; at the end, the next epoch begins."""
+        self._heed()
         worker = _worker_info()
         part = self._rank * (worker.num_workers if worker else 1) + (worker.id if worker else 0)
         parts = self._world * (worker.num_workers if worker else 1)
@@ -93,6 +112,12 @@ class SampleDataset(_Base):  # type: ignore[misc]
                 self._given += 1
                 yield self._transform(sample) if self._transform else sample
         self._epoch, self._given = self._epoch + 1, 0
+
+    def _heed(self) -> None:
+        """Begin the epoch that set_epoch named, if it was called since, maybe in the process of this worker."""
+        calls, epoch = (int(number) for number in self._asked)
+        if calls != self._heeded:
+            self._heeded, self._epoch, self._given = calls, epoch, 0
 
     def _samples(self, reader: Reader) -> Iterator[tuple[str, list[FileInfo]]]:
         found = (info for info in reader.files(self._selection) if info.type == "file")

@@ -13,7 +13,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -111,17 +111,30 @@ def make_tree(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
+def missing(what: str) -> NoReturn:
+    """End a test for want of something that it needs: it is skipped, but not in CI: there it fails."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what}, and CI must run this test")
+    pytest.skip(what)
+
+
 @pytest.fixture
 def tool() -> Callable[[str], str]:
-    """Find a program that a test needs. Where it is missing the test is skipped, but not in CI: there it fails."""
+    """Find a program that a test needs."""
 
     def find(name: str) -> str:
         path = shutil.which(name)
         if path is None:
-            reason = f"the program {name!r} is not installed"
-            if os.environ.get("CI"):
-                pytest.fail(f"{reason}, and CI must run this test")
-            pytest.skip(reason)
+            missing(f"the program {name!r} is not installed")
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def torch_packages() -> str:
+    """A folder with PyTorch and torchdata: they are no dependency of ours, and too large for every developer's."""
+    folder = os.environ.get("TESTS_TORCH", "")
+    if not (Path(folder) / "torch").is_dir() or not folder:
+        missing("TESTS_TORCH names no folder that PyTorch is installed in (.ci/run makes one)")
+    return folder

@@ -109,3 +109,12 @@ def test_the_python_examples(stack: RunningStack, source: Path, tmp_path: Path) 
     assert sorted(path for path, entry in listing(tmp_path / "copy").items()) == ["train/a.txt", "train/b.csv"]
     assert b"photo.jpg" in done.stdout
     shell(stack, f"python - <<'END'\n{second}\nEND", tmp_path)
+
+
+def test_the_pytorch_example(stack: RunningStack, source: Path, torch_packages: str, tmp_path: Path) -> None:
+    (example,) = blocks("PyTorch", "python")
+    (tmp_path / "example.py").write_text(f"import site\nsite.addsitedir({torch_packages!r})\n{example}")
+    lines = shell(stack, "python example.py", tmp_path).stdout.decode().splitlines()
+    assert sorted(line.split(" ['__key__'")[0] for line in lines) == [
+        f"{epoch} train/{name} train" for epoch in range(3) for name in "ab"
+    ]
