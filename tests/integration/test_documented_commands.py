@@ -54,7 +54,7 @@ def test_whole_objects_by_curl_wget_aria2_zstd_and_tar(
 ) -> None:
     for name in TOOLS:
         tool(name)
-    whole, _, _ = blocks("Plain tools", "sh")
+    whole, *_ = blocks("Plain tools", "sh")
     lines = [line.partition("  #")[0].strip() for line in whole.splitlines()]
     assert [line.split()[0] for line in lines] == ["curl", "wget", "lading", "zstd"]
     # wget -c and curl -C - continue; here each begins anew, then goes on with a half.
@@ -74,7 +74,7 @@ def test_whole_objects_by_curl_wget_aria2_zstd_and_tar(
 
 def test_one_file_by_its_own_url(stack: RunningStack, source: Path, tool: Callable[[str], str], tmp_path: Path) -> None:
     tool("curl")
-    _, commands, _ = blocks("Plain tools", "sh")
+    _, commands, *_ = blocks("Plain tools", "sh")
     done = shell(stack, f'FILE="$(lading url my-dataset/train/a.txt)"\n{commands}', tmp_path)
     expected = (source / "train/a.txt").read_bytes()
     assert (tmp_path / "a.txt").read_bytes() == expected
@@ -83,8 +83,19 @@ def test_one_file_by_its_own_url(stack: RunningStack, source: Path, tool: Callab
 
 def test_one_file_by_its_ranges(stack: RunningStack, source: Path, tool: Callable[[str], str], tmp_path: Path) -> None:
     tool("curl"), tool("zstd")
-    _, _, ranges = blocks("Plain tools", "sh")
+    _, _, ranges, _ = blocks("Plain tools", "sh")
     assert shell(stack, ranges, tmp_path).stdout == (source / "train/a.txt").read_bytes()
+
+
+def test_files_by_rclone(stack: RunningStack, source: Path, tool: Callable[[str], str], tmp_path: Path) -> None:
+    tool("rclone")
+    *_, commands = blocks("Plain tools", "sh")
+    # rclone has a configuration of its own; the user's must not matter.
+    shell(stack, f"export RCLONE_CONFIG=\n{commands}", tmp_path)
+    assert listing(tmp_path / "files", mtimes=False) == listing(source, mtimes=False)
+    assert (tmp_path / "readme.md").read_bytes() == (source / "readme.md").read_bytes()
+    again = shell(stack, f"export RCLONE_CONFIG= RCLONE_STATS_LOG_LEVEL=NOTICE\n{commands}", tmp_path)
+    assert b"Checks:                 4 / 4" in again.stderr
 
 
 def test_a_browser_may_fetch_a_range_from_another_page(stack: RunningStack, source: Path, tmp_path: Path) -> None:

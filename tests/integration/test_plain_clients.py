@@ -1,4 +1,4 @@
-"""Tools that people have already: curl, wget and aria2 against the real gateway."""
+"""Tools that people have already: curl, wget, aria2 and rclone against the real gateway."""
 
 from __future__ import annotations
 
@@ -98,4 +98,24 @@ def test_aria2_fetches_by_sixteen_connections(link: Link, tmp_path: Path, tool: 
         ],
         check=True,
     )
+    assert sha256(tmp_path / "file") == link.sha256
+
+
+def test_rclone_fetches_one_object_by_several_ranges(
+    link: Link, tmp_path: Path, tool: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RCLONE_CONFIG", "")
+    url, _, token = link.url.partition("?token=")
+    folder, _, name = url.rpartition("/")
+    done = subprocess.run(
+        [
+            *(tool("rclone"), "copyto", "-vv", "--multi-thread-cutoff", "4M", "--multi-thread-streams", "4"),
+            *("--http-url", folder, "--http-headers", f"Authorization,Bearer {token}"),
+            *(f":http:{name}", str(tmp_path / "file")),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "multi-thread copy" in done.stderr.lower()
     assert sha256(tmp_path / "file") == link.sha256
