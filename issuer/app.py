@@ -56,6 +56,13 @@ class FileBody(BaseModel):
     sha256: str | None = Field(description="hex")
 
 
+class YankBody(BaseModel):
+    """When a release was yanked (UTC), and why if that was said."""
+
+    yanked_at: str
+    reason: str | None
+
+
 class TokenAnswer(BaseModel):
     """A token for one release."""
 
@@ -66,6 +73,7 @@ class TokenAnswer(BaseModel):
     gateway: str
     manifest_url: str
     files: list[FileBody]
+    yanked: YankBody | None = Field(description="set where the release is kept, but no longer offered")
 
 
 class DatasetName(BaseModel):
@@ -254,6 +262,7 @@ def _routes(app: FastAPI) -> None:
                 FileBody(key=file.key, url=service.url(file.key), size=file.size, sha256=file.sha256)
                 for file in issued.files
             ],
+            yanked=YankBody(yanked_at=issued.yanked.yanked_at, reason=issued.yanked.reason) if issued.yanked else None,
         )
 
     @app.get("/v1/datasets", dependencies=signed_in, tags=["datasets"], summary="Datasets that you may read")

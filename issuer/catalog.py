@@ -8,19 +8,20 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from lading import manifest, names
 from lading.errors import BadNameError, IntegrityError, NotFoundError
 from lading.manifest import Manifest
 from lading.objectstore import Bucket
+from lading.yank import Yank, parse_yank
 
 CACHED_RELEASES = 256
 """Releases kept in memory. A manifest is some 150 bytes per shard: a thousand shards make 150 KB."""
 
 CHECK_S = 60.0
-"""How old the knowledge that a release still exists may get: retention removes old ones."""
+"""How old the knowledge that a release still exists, and is offered, may get: retention removes old ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,12 @@ class FileFacts:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A release: its manifest, and every object that a reader of it needs."""
+    """A release: its manifest, every object that a reader of it needs, and the mark of a yank if it has one."""
 
     manifest: Manifest
     manifest_sha256: str
     files: tuple[FileFacts, ...]
+    yanked: Yank | None = None
 
 
 class ReleaseCatalog(Protocol):
@@ -52,6 +54,9 @@ class ReleaseCatalog(Protocol):
 
     def versions(self, dataset: str) -> list[str]:
         """All complete releases that are offered, by name: yanked ones are not."""
+
+    def offered(self, dataset: str) -> bool:
+        """Whether a dataset has a release that is offered."""
 
     def datasets(self) -> list[str]:
         """All names at the root of the bucket that a dataset may have."""
@@ -93,7 +98,7 @@ class StoreCatalog:
                 self._releases.move_to_end(key)
                 return known[0]
         if known is not None and self._is_there(key, known[0]):
-            return self._remember(key, known[0])
+            return self._remember(key, replace(known[0], yanked=self._yank(dataset, version)))
         try:
             data = self._bucket.get(key)
             signature = self._bucket.get(names.release_key(dataset, version, names.SIGNATURE))
@@ -101,11 +106,18 @@ class StoreCatalog:
             with self._lock:
                 self._releases.pop(key, None)
             return None
-        return self._remember(key, _release(dataset, version, data, signature))
+        release = _release(dataset, version, data, signature)
+        return self._remember(key, replace(release, yanked=self._yank(dataset, version)))
 
     def _is_there(self, key: str, release: Release) -> bool:
         found = self._bucket.head(key)
         return found is not None and found.sha256 == release.manifest_sha256
+
+    def _yank(self, dataset: str, version: str) -> Yank | None:
+        try:
+            return parse_yank(self._bucket.get(names.release_key(dataset, version, names.YANKED)))
+        except NotFoundError:
+            return None
 
     def _remember(self, key: str, release: Release) -> Release:
         with self._lock:
@@ -123,6 +135,10 @@ class StoreCatalog:
             version, _, name = item.key[len(prefix) :].partition("/")
             found.setdefault(version, set()).add(name)
         return sorted(version for version, held in found.items() if names.MANIFEST in held and names.YANKED not in held)
+
+    def offered(self, dataset: str) -> bool:
+        """Whether something is promoted, which is always offered, or else any version is."""
+        return self._bucket.head(names.latest_key(dataset)) is not None or bool(self.versions(dataset))
 
     def datasets(self) -> list[str]:
         """The top folders of the bucket."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -40,6 +41,7 @@ from lading.errors import BadNameError, ConflictError, IntegrityError, LadingErr
 from lading.names import LATEST, check_dataset
 from lading.settings import Settings
 from lading.tokens import mint
+from lading.yank import Yank
 
 LAST_USED_RESOLUTION = timedelta(minutes=1)
 """How exactly the last use of an API key is recorded: finer would be one more write per request."""
@@ -75,6 +77,11 @@ class IssuedToken:
     gateway: str
     manifest_url: str
     files: tuple[FileFacts, ...]
+    yanked: Yank | None
+
+
+LOOKUPS = 16
+"""Datasets that are looked up in the store at once for a list of them."""
 
 
 class IssuerService:
@@ -201,9 +208,12 @@ class IssuerService:
         return self._deliverer.deliver(kind, value)
 
     def datasets(self, caller: Caller) -> list[str]:
-        """Names of the released datasets that the caller may read."""
+        """Names of the datasets that the caller may read and that offer a release."""
         now = self._clock()
-        return [name for name in self._catalog.datasets() if readable(name, caller.grants, now)]
+        found = [dataset for dataset in self._catalog.datasets() if readable(dataset, caller.grants, now)]
+        with ThreadPoolExecutor(LOOKUPS, thread_name_prefix="catalog") as pool:
+            offered = pool.map(self._catalog.offered, found)
+            return [dataset for dataset, is_offered in zip(found, offered, strict=True) if is_offered]
 
     def dataset(self, caller: Caller, dataset: str) -> tuple[str | None, Release | None]:
         """The promoted version of a dataset and its release; both None if none is promoted. Raises RefusedError."""
@@ -293,6 +303,7 @@ class IssuerService:
             gateway=self._gateway,
             manifest_url=self.manifest_url(dataset, version),
             files=_files(release, request.keys),
+            yanked=release.yanked,
         )
         return issued, replace(event, granted=True, code="ok", jti=claims["jti"], kid=kid)
 

@@ -12,11 +12,16 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from lading import __version__
-from lading.errors import AccessError, LadingError, NotFoundError, TransferError
+from lading.errors import AccessError, LadingError, NotFoundError, TransferError, UsageError
+from lading.paths import printable
 
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 30.0
 """How long a silent connection is waited for; a slow one that still sends is not cut off."""
+
+REFUSED_STATUS = (400, 406, 413, 414, 422)
+"""Statuses of a request that is wrong as it stands. Only a problem document makes them the caller's fault: a proxy on
+the way has other reasons."""
 
 TIMEOUT = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
 
@@ -101,11 +106,13 @@ def error_of(response: requests.Response, what: str) -> LadingError:
     details = ", ".join(
         part for part in (f"HTTP {response.status_code}", code, f"request {request_id}" if request_id else None) if part
     )
-    message = f"{what}: {str(said).rstrip('.')} ({details})"
+    message = printable(f"{what}: {str(said).rstrip('.')} ({details})")
     if response.status_code == 401:
         return AccessError(message, "check LADING_API_KEY, or run 'lading login' again")
     if response.status_code == 403:
         return AccessError(message, "ask the dataset's owner for access")
     if response.status_code == 404:
         return NotFoundError(message, "check the name; 'lading ls' lists what there is")
+    if response.status_code in REFUSED_STATUS and code:
+        return UsageError(message, "mend what was asked for")
     return TransferError(message, "try again; what was fetched is kept")

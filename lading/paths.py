@@ -34,6 +34,24 @@ def link_is_safe(path: str, target: str) -> bool:
     )
 
 
+def printable(text: str) -> str:
+    """Text for people, on one line: what would move the cursor or turn the direction of writing is escaped as Python
+    escapes it. A joiner is left: it is part of words and of emoji."""
+    if text.isprintable():
+        return text
+    import unicodedata
+
+    return "".join(
+        letter.encode("unicode_escape").decode()
+        if unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp") and letter not in _JOINERS
+        else letter
+        for letter in text
+    )
+
+
+_JOINERS = "\u200c\u200d"
+
+
 class Folders:
     """Makes parent folders below `root` and never follows a link on the way there."""
 

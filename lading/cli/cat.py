@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from lading.cli.progress import print_line
 from lading.client.reader import Reader, split_path
 from lading.errors import UsageError
 
@@ -32,7 +33,7 @@ def command(
                     f"{text!r} names no file", f"write {reference}/PATH; 'lading ls {reference}' lists them"
                 )
             if reference not in readers:
-                readers[reference] = Reader(reference, note=lambda m: print(f"lading: {m}", file=sys.stderr))
+                readers[reference] = Reader(reference, note=print_line)
             with readers[reference].open(path) as file:
                 while block := file.read(BLOCK_BYTES):
                     sys.stdout.buffer.write(block)

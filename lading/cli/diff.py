@@ -9,8 +9,10 @@ from typing import Annotated
 
 import typer
 
+from lading.cli.progress import print_line
 from lading.client.diff import Diff
 from lading.names import parse_reference
+from lading.paths import printable
 from lading.settings import Settings
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -28,7 +30,7 @@ def command(
     """Say what changed between two releases: + added, M modified, - removed, R moved."""
     if "@" not in new:
         new = f"{parse_reference(old)[0]}@{new}"
-    with Diff(old, new, Settings.from_env()) as diff:
+    with Diff(old, new, Settings.from_env(), print_line) as diff:
         totals = diff.totals()
         if as_json:
             changes = [] if summary else [asdict(change) for change in diff.changes()]
@@ -37,7 +39,7 @@ def command(
         if not summary:
             for change in diff.changes():
                 moved = f"{change.source} -> " if change.source else ""
-                print(f"{SIGNS[change.kind]} {moved}{change.path}")
+                print(f"{SIGNS[change.kind]} {printable(moved + change.path)}")
     print(
         f"{totals.added:,} added, {totals.modified:,} modified, {totals.removed:,} removed, {totals.moved:,} moved, "
         f"{totals.unchanged:,} unchanged; an update has {totals.new_bytes / 1e6:,.1f} MB of new chunks, "

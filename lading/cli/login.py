@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
+from lading.cli.progress import print_line
 from lading.client.catalog import datasets
 from lading.credentials import Credentials, store
-from lading.errors import AccessError, UsageError
+from lading.errors import AccessError, NotFoundError, TransferError, UsageError
 from lading.http import session as http_session
 from lading.settings import Settings, checked_url
 
@@ -34,17 +35,21 @@ def command(
     if url is None:
         raise UsageError("no issuer is named", "give --issuer URL")
     key = _key_asked(stdin)
-    named = checked_url("--gateway", gateway) or settings.gateway_url
+    elsewhere = settings.issuer_url not in (None, url)
+    # A gateway goes with its issuer: that of the environment is another one's then.
+    named = checked_url("--gateway", gateway) or (None if elsewhere else settings.gateway_url)
     with http_session() as session:
         try:
             found = datasets(session, replace(settings, issuer_url=url, api_key=key))
-        except AccessError as error:
-            raise AccessError(error.message, "check the key and the issuer's URL; nothing was kept") from None
+        except (AccessError, NotFoundError, TransferError) as error:
+            raise type(error)(error.message, "check the key and the issuer's URL; nothing was kept") from None
     store(settings.credentials, Credentials(url, key, named))
     count = f"{len(found):,} dataset{'' if len(found) == 1 else 's'}"
-    print(f"lading: signed in to {url}, {count} to read; kept in {settings.credentials}", file=sys.stderr)
+    print_line(f"signed in to {url}, {count} to read; kept in {settings.credentials}")
+    if elsewhere:
+        print_line(f"LADING_ISSUER_URL names another issuer, {settings.issuer_url}: unset it to use what is kept")
     if settings.api_key:
-        print("lading: LADING_API_KEY is set, too, and wins over what is kept", file=sys.stderr)
+        print_line("LADING_API_KEY is set, too, and wins over the key that is kept: unset it to use that")
 
 
 def _issuer_asked(from_stdin: bool) -> str | None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import stat
-import sys
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
+from lading.cli.progress import print_line
 from lading.cli.pull import selection_of
 from lading.client.catalog import datasets, releases
 from lading.client.reader import FileInfo, Reader
 from lading.errors import UsageError
 from lading.http import session as http_session
+from lading.paths import printable
 from lading.settings import Settings
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -38,13 +39,13 @@ def command(
             raise UsageError("--include, --exclude and --where are for files", "name a release: DATASET@VERSION")
         _list_catalog(reference, as_json)
         return
-    with Reader(reference, note=lambda message: print(f"lading: {message}", file=sys.stderr)) as reader:
+    with Reader(reference, note=print_line) as reader:
         found = reader.files(selection_of(include, exclude, None, where))
         if as_json:
             _print_array(found)
             return
         for info in found:
-            print(_line(info) if long else info.path)
+            print(_line(info) if long else printable(info.path))
 
 
 def _list_catalog(dataset: str | None, as_json: bool) -> None:
@@ -93,5 +94,5 @@ def _plain(info: FileInfo) -> dict[str, Any]:
 def _line(info: FileInfo) -> str:
     kind = {"file": stat.S_IFREG, "symlink": stat.S_IFLNK, "dir": stat.S_IFDIR}[info.type]
     moment = datetime.fromtimestamp(info.mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    target = f" -> {info.target}" if info.target else ""
-    return f"{stat.filemode(kind | info.mode)}\t{info.size}\t{moment}\t{info.path}{target}"
+    name = printable(f"{info.path} -> {info.target}" if info.target else info.path)
+    return f"{stat.filemode(kind | info.mode)}\t{info.size}\t{moment}\t{name}"

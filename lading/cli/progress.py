@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from lading.client.progress import Progress, Silent
+from lading.paths import printable
 
 if TYPE_CHECKING:
     from lading.client.compare import Work
@@ -72,7 +73,7 @@ def _bar() -> Iterator[Progress]:
                 bars.advance(task, count)
 
             def note(self, message: str) -> None:
-                bars.console.print(f"lading: {message}", markup=False, highlight=False)
+                bars.console.print(f"lading: {printable(message)}", markup=False, highlight=False)
 
         yield Bar()
 
@@ -129,5 +130,5 @@ def _mb(count: int) -> str:
 
 
 def print_line(message: str) -> None:
-    """Say something on stderr."""
-    print(f"lading: {message}", file=sys.stderr, flush=True)
+    """Say something on stderr, as one line."""
+    print(f"lading: {printable(message)}", file=sys.stderr, flush=True)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lading.cli.progress import print_line
 from lading.client.access import Access
 from lading.client.remote import fetch_manifest
 from lading.client.transfer import Transfer
@@ -14,6 +15,7 @@ from lading.client.trust import TrustStore
 from lading.http import session as http_session
 from lading.manifest import Manifest
 from lading.names import parse_reference
+from lading.paths import printable
 from lading.settings import Settings
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -26,15 +28,15 @@ def command(
 ) -> None:
     """Describe a release: what it is, where it comes from, how large it is, and what is new in it."""
     settings = Settings.from_env()
-    trust = TrustStore(settings.trust_store, lambda message: print(f"lading: {message}", file=sys.stderr))
+    trust = TrustStore(settings.trust_store, print_line)
     with http_session() as session:
-        access = Access(session, settings, *parse_reference(reference))
+        access = Access(session, settings, *parse_reference(reference), note=print_line)
         manifest, digest = fetch_manifest(access, Transfer(session, access), trust)
     if as_json:
         sys.stdout.buffer.write(manifest.to_bytes())
         return
     for name, value in facts(manifest, digest).items():
-        print(f"{name + ':':<10} {value}")
+        print(f"{name + ':':<10} {printable(value)}")
 
 
 def facts(manifest: Manifest, digest: str) -> dict[str, str]:

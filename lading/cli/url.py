@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import requests
 import typer
 
+from lading.cli.progress import print_line
 from lading.client.access import Access
 from lading.client.reader import Reader, split_path
 from lading.errors import TransferError, UsageError
@@ -43,7 +43,7 @@ def command(
     if file and path is not None:
         raise UsageError("a file is named twice", f"write {reference}/{file} for its URL, or {reference} {path}")
     with http_session() as session:
-        access = Access(session, settings, *parse_reference(reference), ttl=ttl)
+        access = Access(session, settings, *parse_reference(reference), ttl=ttl, note=print_line)
         token = access.grant.token
         if file:
             found = [_file(session, access, file, token)]
@@ -75,7 +75,7 @@ def command(
             if path is not None:
                 parts += [f"{entry['first']}-{entry['last']}", str(entry["skip"]), str(entry["take"])]
             print("\t".join(parts))
-    print(f"lading: valid until {expires}", file=sys.stderr)
+    print_line(f"valid until {expires}")
 
 
 def _file(session: requests.Session, access: Access, path: str, token: str) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def _file(session: requests.Session, access: Access, path: str, token: str) -> d
 
 def _parts(reference: str, path: str, access: Access, token: str) -> list[dict[str, Any]]:
     """The frames that hold a file: in each, skip some raw bytes and take some."""
-    with Reader(reference, note=lambda message: print(f"lading: {message}", file=sys.stderr)) as reader:
+    with Reader(reference, note=print_line) as reader:
         shards = reader.release.shards
         return [
             {

@@ -11,6 +11,7 @@ import typer
 
 from lading.client.verify import verify
 from lading.errors import IntegrityError
+from lading.paths import printable
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -30,10 +31,10 @@ def command(
         print(json.dumps(result.to_json()))
     else:
         for finding in result.findings:
-            print(f"{finding.problem}\t{finding.path}")
+            print(f"{finding.problem}\t{printable(finding.path)}")
     if result.findings:
         raise IntegrityError(
-            f"{len(result.findings):,} of {result.files:,} files in {dest} are not as they were pulled",
+            f"{dest} is not as it was pulled: {len(result.findings):,} missing or changed",
             f"make them right with: lading pull {name} {dest}" if result.dataset else "pull again",
         )
     part = "" if result.complete else ", a part of it"

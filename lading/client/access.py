@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -13,6 +14,7 @@ import requests
 
 from lading.errors import AccessError, TransferError
 from lading.http import TIMEOUT, error_of
+from lading.paths import printable
 from lading.settings import Settings
 
 RENEW_SHARE = 0.25
@@ -30,7 +32,7 @@ class Grant:
     """What the issuer granted: a token for one release, valid until `expires_at` (seconds since the epoch).
 
     `renew_at` is by this machine's monotonic clock: a clock that is wrong, or that jumps, changes nothing.
-    `objects` maps each key to what the issuer knows of it.
+    `objects` maps each key to what the issuer knows of it. `yanked` says when and why it was yanked, if it was.
     """
 
     token: str = field(repr=False)
@@ -40,15 +42,23 @@ class Grant:
     expires_at: float
     renew_at: float
     objects: dict[str, dict[str, Any]] = field(repr=False)
+    yanked: str | None = None
 
 
 class Access:
     """Access to one release. Thread-safe: all threads share one token."""
 
     def __init__(
-        self, session: requests.Session, settings: Settings, dataset: str, version: str, ttl: int | None = None
+        self,
+        session: requests.Session,
+        settings: Settings,
+        dataset: str,
+        version: str,
+        ttl: int | None = None,
+        note: Callable[[str], None] = lambda message: None,
     ) -> None:
-        """Ask for a token at once, of `ttl` seconds or the issuer's default lifetime.
+        """Ask for a token at once, of `ttl` seconds or the issuer's default lifetime. `note` is told if the release was
+        yanked.
 
         Raises UsageError without settings, AccessError, NotFoundError, TransferError."""
         self._session = session
@@ -61,6 +71,11 @@ class Access:
         self.grant = self._ask()
         # Later tokens are for the version that the first one named: `latest` may move during a pull.
         self._body["version"] = self.grant.version
+        if self.grant.yanked:
+            note(
+                f"{dataset}@{version} was yanked {self.grant.yanked}: it is kept, but no longer offered; "
+                f"'lading ls {dataset}' lists what is"
+            )
 
     def token(self) -> str:
         """A token with enough life left for a request to start."""
@@ -101,6 +116,7 @@ class Access:
                 expires_at=expires_at,
                 renew_at=asked_at + (1 - RENEW_SHARE) * lifetime,
                 objects={entry["key"]: entry for entry in document["files"]},
+                yanked=_yanked(document.get("yanked")),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise TransferError(
@@ -141,6 +157,14 @@ def ask(
                 ) from error
         time.sleep(BACKOFF_S * 2**attempt)
     raise AssertionError("unreachable")
+
+
+def _yanked(mark: dict[str, Any] | None) -> str | None:
+    """When and why, in words; an issuer older than this client says nothing of it."""
+    if not mark:
+        return None
+    reason = mark.get("reason")
+    return printable(f"at {mark['yanked_at']}" + (f" ({reason})" if reason else ""))
 
 
 def _server_time(response: requests.Response) -> float:

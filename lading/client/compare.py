@@ -28,7 +28,8 @@ PRESENT_COLUMNS = {
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is to be done, in files and raw bytes. `fetch_bytes` is the stored size of the frames to fetch."""
+    """What is to be done, in files and raw bytes. `fetch_bytes` is the stored size of the frames to fetch, and
+    of the patches that are fetched in place of some."""
 
     files: int
     bytes: int
@@ -150,25 +151,32 @@ def compare(tables: Tables, old_indexes: list[Path], *, partial: bool = False) -
     todo_files, todo_size = tables.row(
         "SELECT count(*) FILTER (type = 'file'), coalesce(sum(size), 0)::BIGINT FROM todo"
     )
-    (fetch_size,) = tables.row(
-        "SELECT coalesce(sum(frame_length), 0)::BIGINT FROM "
-        "(SELECT DISTINCT shard, frame_offset, frame_length FROM remote_pieces)"
-    )
     return Work(
         files=files,
         bytes=size,
         todo_files=todo_files,
         todo_bytes=todo_size,
-        done_bytes=_bytes(tables, "needed WHERE done"),
-        local_bytes=_bytes(tables, "local_pieces"),
-        remote_bytes=_bytes(tables, "remote_pieces"),
-        fetch_bytes=fetch_size,
+        done_bytes=raw_bytes(tables, "needed WHERE done"),
+        local_bytes=raw_bytes(tables, "local_pieces"),
+        remote_bytes=raw_bytes(tables, "remote_pieces"),
+        fetch_bytes=frame_bytes(tables, "remote_pieces"),
         obsolete=tables.row("SELECT count(*) FROM obsolete")[0],
     )
 
 
-def _bytes(tables: Tables, pieces: str) -> int:
+def raw_bytes(tables: Tables, pieces: str) -> int:
+    """The sum of the lengths of chunks in a table."""
     return int(tables.row(f"SELECT coalesce(sum(length), 0)::BIGINT FROM {pieces}")[0])
+
+
+def frame_bytes(tables: Tables, pieces: str) -> int:
+    """The stored size of the frames that hold the chunks in a table, each counted once."""
+    return int(
+        tables.row(
+            "SELECT coalesce(sum(frame_length), 0)::BIGINT FROM "
+            f"(SELECT DISTINCT shard, frame_offset, frame_length FROM {pieces})"
+        )[0]
+    )
 
 
 def _obsolete_entries(tables: Tables, old_indexes: list[Path]) -> None:

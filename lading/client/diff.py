@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,15 +45,19 @@ class Totals:
 class Diff:
     """Two releases compared; used as a context manager, which removes the fetched indexes."""
 
-    def __init__(self, old: str, new: str, settings: Settings) -> None:
-        """Fetch and verify both indexes. Raises what a pull of them would."""
+    def __init__(
+        self, old: str, new: str, settings: Settings, note: Callable[[str], None] = lambda message: None
+    ) -> None:
+        """Fetch and verify both indexes. `note` is told what the user should know. Raises what a pull of them would."""
         self._folder = tempfile.TemporaryDirectory(prefix="lading-diff-")
         self._tables = Tables()
         with http_session() as session:
             for name, reference in (("old", old), ("new", new)):
-                access = Access(session, settings, *parse_reference(reference))
+                access = Access(session, settings, *parse_reference(reference), note=note)
                 transfer = Transfer(session, access)
-                release = open_release(access, transfer, TrustStore(settings.trust_store), Path(self._folder.name))
+                release = open_release(
+                    access, transfer, TrustStore(settings.trust_store, note), Path(self._folder.name)
+                )
                 self._tables.view(f"{name}_files", release.files)
                 view_chunks(self._tables, f"{name}_chunks", release.files, release.chunks)
         self._tables.run(_CHANGES)

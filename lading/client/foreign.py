@@ -12,6 +12,7 @@ from pathlib import Path
 from lading.client.hashing import sha256_until
 from lading.errors import ConflictError
 from lading.names import INDEX_FILES
+from lading.paths import printable
 from lading.tables import Tables, literal
 
 NAMED = 3
@@ -93,7 +94,7 @@ def changed_here(tables: Tables) -> list[str]:
 def named(paths: list[str]) -> str:
     """The first few paths of a list, and how many more there are."""
     more = len(paths) - NAMED
-    return ", ".join(paths[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    return ", ".join(printable(path) for path in paths[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _counted(count: int, noun: str) -> str:

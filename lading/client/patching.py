@@ -10,11 +10,13 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 from lading.client.assembly import Assemblies
+from lading.client.compare import Work, frame_bytes, raw_bytes
 from lading.client.local import fetch_instead
 from lading.client.plan import GAP_BYTES, RANGE_BYTES, Entry, Target
 from lading.client.progress import Progress
@@ -47,11 +49,13 @@ class _Segment(NamedTuple):
     pieces: list[_Piece]
 
 
-def plan_patches(tables: Tables, index: Path | None) -> None:
-    """Table `patched_pieces`: chunks that patches give; they leave `remote_pieces`. `index` is None without patches."""
+def plan_patches(tables: Tables, index: Path | None, work: Work) -> Work:
+    """Table `patched_pieces`: chunks that patches give; they leave `remote_pieces`. `index` is None without patches.
+
+    Returns the work with what there is to fetch then."""
     if index is None:
         tables.run("CREATE OR REPLACE TABLE patched_pieces (path VARCHAR, seq INTEGER)")
-        return
+        return work
     tables.view("patches", index)
     tables.run(
         "CREATE OR REPLACE TABLE patched_pieces AS "
@@ -67,6 +71,12 @@ def plan_patches(tables: Tables, index: Path | None) -> None:
         "WHERE found = chunks AND found_length = length"
     )
     tables.run("DELETE FROM remote_pieces WHERE (path, seq) IN (SELECT (path, seq) FROM patched_pieces)")
+    patches = frame_bytes(tables, "(SELECT *, 'pack' AS shard FROM patched_pieces)")
+    return replace(
+        work,
+        remote_bytes=raw_bytes(tables, "remote_pieces"),
+        fetch_bytes=frame_bytes(tables, "remote_pieces") + patches,
+    )
 
 
 def apply_patches(

@@ -87,7 +87,7 @@ def pull(
     session = http_session(jobs + 1)
 
     def ask() -> Opened:
-        access = Access(session, settings, dataset, version)
+        access = Access(session, settings, dataset, version, note=progress.note)
         limit = RateLimit(rate_limit) if rate_limit else None
         transfer = Transfer(session, access, fetched.add, stop, jobs=jobs, rate_limit=limit)
         return Opened(access, transfer, fetch_signed(access, transfer))

@@ -90,7 +90,7 @@ class Reader:
         self._cached_bytes = 0
         self._decompress = FrameDecompressor()
         try:
-            access = Access(self._session, settings, dataset, version)
+            access = Access(self._session, settings, dataset, version, note=note)
             self._transfer = Transfer(self._session, access)
             self._folder = settings.home / "cache" / dataset
             trust = TrustStore(settings.trust_store, note)

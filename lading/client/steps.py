@@ -155,7 +155,7 @@ class _Puller:
         held = (self._state.release() or {}).get("version")
         patches = fetch_patches(self._transfer, self._release, held) if work.todo_files else None
         self._patched = patches is not None
-        plan_patches(tables, patches)
+        work = plan_patches(tables, patches, work)
         _check(tables, work, self._release, self._state.dest)
         self._in_the_way = check_foreign(tables, old, self._state.dest, self._stop, overwrite=self._overwrite)
         changed = changed_here(tables)

@@ -29,7 +29,8 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
-    """What was looked at: the release that was pulled last, whether all of it was, files and bytes, and what is wrong.
+    """What was looked at: the release that was pulled last, whether all of it was, files and bytes (as a pull counts
+    them: without links and empty folders), and what is wrong.
 
     `finished` is false when a pull was interrupted since: then files may be there that belong to another release.
     """
@@ -68,7 +69,7 @@ def verify(dest: Path, progress: Progress | None = None) -> VerifyResult:
                 release = state.release() or {}
                 wanted = _wanted(tables, state, release if finished else {})
                 for entry, problem in ordered_map(pool, lambda entry: _look(dest, entry, stop), wanted, 4 * cores()):
-                    files += 1
+                    files += entry[1] == "file"
                     total += entry[2] or 0
                     progress.made(entry[2] or 0)
                     if problem:

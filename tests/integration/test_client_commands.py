@@ -169,6 +169,89 @@ def test_verify_of_a_folder_that_was_not_pulled_is_an_error(stack: RunningStack,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_verify_and_pull_count_the_same_files(stack: RunningStack, released: Released, tmp_path: Path) -> None:
+    pulled = json.loads(out(stack, "pull", "commands@v1", str(tmp_path), "--quiet", "--json"))
+    verified = json.loads(out(stack, "verify", str(tmp_path), "--json"))
+    assert pulled["files"] == verified["files"] == len(released.files), "the link is no file"
+    assert pulled["bytes"] == verified["bytes"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("url", "commands", "--ttl", "0"), "ttl is 0 seconds; ask for 1 to 3600"),
+        (("url", "commands", "--ttl", "99999"), "ttl is 99999 seconds; ask for 1 to 3600"),
+        (("url", "commands/a\nb"), r"commands@v1/a\nb: The key holds a control character"),
+        (("url", "commands/../up"), "bad_request"),
+    ],
+)
+def test_what_a_server_finds_wrong_with_the_request_is_a_usage_error(
+    stack: RunningStack, released: Released, arguments: tuple[str, ...], words: str
+) -> None:
+    done = stack.lading(*arguments)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert words in done.stderr
+    assert "try again" not in done.stderr
+
+
+def test_names_with_control_characters_stay_on_one_line(stack: RunningStack, dataset: str, tmp_path: Path) -> None:
+    from flows.release import release
+
+    source, dest = tmp_path / "source", tmp_path / "dest"
+    source.mkdir()
+    (source / "a.txt").write_bytes(b"a")
+    release(source=str(source), dataset=dataset, version="v1", smoke=False)
+    evil = "two\nlines \x1b[31m\u202etxt"
+    (source / evil).write_bytes(b"b")
+    release(source=str(source), dataset=dataset, version="v2", smoke=False)
+    shown = r"two\nlines \x1b[31m\u202etxt"
+
+    assert out(stack, "ls", f"{dataset}@v2").split("\n") == ["a.txt", shown, ""]
+    assert out(stack, "ls", "-l", f"{dataset}@v2").splitlines()[1].endswith(f"\t{shown}")
+    assert [entry["path"] for entry in json.loads(out(stack, "ls", "--json", f"{dataset}@v2"))] == ["a.txt", evil]
+    assert out(stack, "diff", f"{dataset}@v1", "v2") == f"+ {shown}\n"
+    out(stack, "pull", dataset, str(dest), "--quiet")
+    (dest / evil).unlink()
+    assert stack.lading("verify", str(dest)).stdout == f"missing\t{shown}\n"
+
+
+def test_a_yanked_version_is_not_listed_and_whoever_names_it_is_warned(
+    stack: RunningStack, dataset: str, tmp_path: Path
+) -> None:
+    from flows.release import release
+
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/a.txt").write_bytes(b"a")
+    for version in ("v1", "v2"):
+        release(source=str(tmp_path / "source"), dataset=dataset, version=version, smoke=False)
+    out(stack, "yank", dataset, "v1", "--reason", "labels\nare wrong")
+
+    for arguments in (
+        ("show", f"{dataset}@v1"),
+        ("pull", f"{dataset}@v1", str(tmp_path / "dest")),
+        ("cat", f"{dataset}@v1/a.txt"),
+        ("diff", f"{dataset}@v1", "v2"),
+    ):
+        done = stack.lading(*arguments)
+        assert done.returncode == 0
+        assert f"lading: {dataset}@v1 was yanked at 20" in done.stderr
+        assert r"(labels\nare wrong): it is kept, but no longer offered" in done.stderr
+    assert "yanked" not in stack.lading("show", dataset).stderr
+    assert (tmp_path / "dest/a.txt").read_bytes() == b"a"
+
+
+def test_a_dataset_that_offers_no_release_is_not_listed(stack: RunningStack, dataset: str, tmp_path: Path) -> None:
+    from flows.release import release
+
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/a.txt").write_bytes(b"a")
+    release(source=str(tmp_path / "source"), dataset=dataset, version="v1", smoke=False, promote=False)
+    assert dataset in out(stack, "ls").splitlines(), "not promoted, but offered by its name"
+    out(stack, "yank", dataset, "v1")
+    assert dataset not in out(stack, "ls").splitlines()
+    assert stack.lading("ls", dataset).returncode == 4
+
+
 @pytest.mark.usefixtures("released")
 class TestPython:
     """The same through `import lading`."""

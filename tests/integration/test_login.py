@@ -111,6 +111,22 @@ def test_the_environment_wins_and_a_kept_key_goes_to_its_own_issuer_only(person:
     assert (elsewhere.returncode, "LADING_API_KEY is not set" in elsewhere.stderr) == (2, True)
 
 
+def test_a_login_to_another_issuer_than_the_environment_names_says_what_wins(person: Person) -> None:
+    other = {"LADING_ISSUER_URL": "http://127.0.0.1:1", "LADING_GATEWAY_URL": "http://127.0.0.1:2"}
+    done = person.runs("login", "--issuer", person.issuer, "--stdin", stdin=person.key + "\n", **other)
+    assert done.returncode == 0
+    assert "LADING_ISSUER_URL names another issuer, http://127.0.0.1:1: unset it" in done.stderr
+    assert json.loads(person.file.read_text())["gateway_url"] is None, "that one goes with the other issuer"
+
+
+def test_an_issuer_that_is_none_is_a_wrong_url_and_nothing_is_kept(person: Person) -> None:
+    for url, code in (("http://127.0.0.1:1", 8), (f"{person.issuer}/elsewhere", 4)):
+        done = person.runs("login", "--issuer", url, "--stdin", stdin=person.key + "\n")
+        assert (done.returncode, done.stderr.count("\n")) == (code, 1)
+        assert done.stderr.endswith("check the key and the issuer's URL; nothing was kept\n")
+    assert not person.file.exists()
+
+
 def test_a_file_that_others_may_read_is_refused(person: Person) -> None:
     person.signs_in()
     person.file.chmod(0o644)

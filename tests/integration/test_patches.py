@@ -12,6 +12,8 @@ import pytest
 from running_stack import RunningStack
 from trees import listing, text
 
+from lading.client.compare import Work
+from lading.client.progress import Silent
 from lading.client.pull import pull
 from lading.manifest import Manifest, parse
 from lading.names import MANIFEST, release_key
@@ -36,6 +38,16 @@ def scatter(data: bytes, seed: int, edits: int = EDITS) -> bytes:
         parts += [data[at:place], chosen.randbytes(chosen.randrange(12))]
         at = min(len(data), place + chosen.randrange(12))
     return b"".join([*parts, data[at:]])
+
+
+class Planned(Silent):
+    """Keeps what a pull says that it is about to do."""
+
+    def __init__(self) -> None:
+        self.work: list[Work] = []
+
+    def planned(self, work: Work) -> None:
+        self.work.append(work)
 
 
 @pytest.fixture
@@ -97,10 +109,13 @@ def test_an_update_by_patches_fetches_a_small_part_of_the_new_chunks(
 ) -> None:
     source, manifest, made = versions
     assert manifest.patches is not None
+    planned = Planned()
 
-    result = pull(dataset, tmp_path / "dest", stack.settings)
+    result = pull(dataset, tmp_path / "dest", stack.settings, progress=planned)
 
     assert listing(tmp_path / "dest") == listing(source)
+    (work,) = planned.work
+    assert (work.fetch_bytes, work.remote_bytes) == (manifest.patches.pack.size, 0), "what is said before it begins"
     assert result.fetched_bytes < manifest.patches.pack.size + 30_000 < made["new_stored_bytes"] / 10
 
 

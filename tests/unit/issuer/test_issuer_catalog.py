@@ -10,8 +10,9 @@ import pytest
 from issuer.catalog import CHECK_S, StoreCatalog
 from lading.errors import NotFoundError
 from lading.manifest import Delta, Index, IndexObject, Manifest, Totals
-from lading.names import MANIFEST, SIGNATURE, YANKED, release_key
+from lading.names import MANIFEST, SIGNATURE, YANKED, latest_key, release_key
 from lading.objectstore import Bucket, ObjectInfo
+from lading.yank import Yank, parse_yank
 
 
 class Objects(Bucket):
@@ -75,6 +76,35 @@ def test_a_yanked_release_is_not_listed_but_given_to_those_who_name_it(objects: 
     assert catalog.release("data", "v1") is not None
 
 
+def test_a_release_says_when_and_why_it_was_yanked_within_a_minute(objects: Objects) -> None:
+    clock = Clock()
+    catalog = StoreCatalog(objects, clock)
+    release = catalog.release("data", "v1")
+    assert release is not None
+    assert release.yanked is None
+    objects.held[release_key("data", "v1", YANKED)] = b'{"yanked_at": "2026-01-01T00:00:00Z", "reason": "bad labels"}'
+    clock.now += CHECK_S
+    release = catalog.release("data", "v1")
+    assert release is not None
+    assert release.yanked == Yank("2026-01-01T00:00:00Z", "bad labels")
+
+
+@pytest.mark.parametrize("mark", [b"", b"[]", b"{}", b"\xff", b'{"yanked_at": null'])
+def test_a_mark_counts_by_being_there(mark: bytes) -> None:
+    assert parse_yank(mark) == Yank("an unknown time")
+
+
+def test_a_dataset_is_offered_if_it_has_a_latest_or_any_version_that_is_not_yanked(objects: Objects) -> None:
+    catalog = StoreCatalog(objects)
+    assert catalog.offered("data")
+    for version in ("v1", "v2"):
+        objects.held[release_key("data", version, YANKED)] = b"{}"
+    assert not catalog.offered("data")
+    assert not catalog.offered("dat")
+    objects.held[latest_key("data")] = b"{}"
+    assert catalog.offered("data")
+
+
 def test_what_is_left_of_a_removed_release_is_not_a_release(objects: Objects) -> None:
     objects.held[release_key("data", "v0", "expired.json")] = b"{}"
     assert StoreCatalog(objects).versions("data") == ["v1", "v2"]
@@ -99,4 +129,4 @@ def test_a_known_release_is_read_once_and_only_looked_at_again(objects: Objects)
     first = catalog.release("data", "v1")
     objects.held[release_key("data", "v1", SIGNATURE)] = b"never read again\n"
     clock.now += CHECK_S
-    assert catalog.release("data", "v1") is first
+    assert catalog.release("data", "v1") == first

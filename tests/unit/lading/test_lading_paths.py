@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lading.errors import ConflictError, IntegrityError
-from lading.paths import Folders, check_path, link_is_safe
+from lading.paths import Folders, check_path, link_is_safe, printable
 
 
 @pytest.mark.parametrize("path", ["a", "a/b", "a/.lading", "...", "a..b", " ", "-", "a\\b", "\n", "日本", ".ladingx"])
@@ -64,6 +64,24 @@ def test_a_link_that_stays_below_the_root_is_safe(path: str, target: str) -> Non
 )
 def test_a_link_that_may_leave_the_root_is_not_safe(path: str, target: str) -> None:
     assert not link_is_safe(path, target)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a b/ünïcode-名前.txt", "a b/ünïcode-名前.txt"),
+        ("a\u00a0b\u3000c", "a\u00a0b\u3000c"),
+        ("👩\u200d🚀", "👩\u200d🚀"),
+        ("a\\b", "a\\b"),
+        ("a\nb\tc\r", r"a\nb\tc\r"),
+        ("\x1b[31mred\x7f\x85", r"\x1b[31mred\x7f\x85"),
+        ("exe.\u202etxt", r"exe.\u202etxt"),
+        ("a\u2028b", r"a\u2028b"),
+        ("\udcff", r"\udcff"),
+    ],
+)
+def test_what_people_see_of_a_name_is_one_line_without_control_characters(text: str, shown: str) -> None:
+    assert printable(text) == shown
 
 
 PARTS = st.sampled_from(["a", "b", "c", "..", ".", ""])

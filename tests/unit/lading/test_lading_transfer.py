@@ -304,7 +304,7 @@ def test_a_passing_failure_is_tried_again(server: Server, transfer: Transfer, st
 
 
 @pytest.mark.parametrize(
-    ("status", "error"), [(400, TransferError), (401, AccessError), (403, AccessError), (404, NotFoundError)]
+    ("status", "error"), [(400, UsageError), (401, AccessError), (403, AccessError), (404, NotFoundError)]
 )
 def test_a_lasting_failure_is_not_tried_again(
     server: Server, transfer: Transfer, status: int, error: type[Exception]
@@ -313,6 +313,12 @@ def test_a_lasting_failure_is_not_tried_again(
     with pytest.raises(error, match=rf"HTTP {status}, x, request r-1"):
         list(transfer.pieces(STORED, PIECES))
     assert len(server.gets) == 1
+
+
+def test_a_request_that_a_proxy_finds_wrong_is_not_the_callers_fault(server: Server, transfer: Transfer) -> None:
+    server.answers.append(Answer(400, b"<h1>Bad Request</h1>", {"Content-Type": "text/html"}))
+    with pytest.raises(TransferError, match="HTTP 400"):
+        list(transfer.pieces(STORED, PIECES))
 
 
 def test_a_piece_is_fetched_again_in_the_middle_of_a_transfer_that_holds_the_only_slot(
