@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from lading.errors import UsageError
+from lading.paths import naming
 
 FILE_MODE = 0o600
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -55,7 +56,7 @@ def store(path: Path, credentials: Credentials) -> None:
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     partial.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+    with naming(path), os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(asdict(credentials), file, indent=2, sort_keys=True)
         file.write("\n")
     partial.replace(path)

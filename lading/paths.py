@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from lading.errors import ConflictError, IntegrityError
@@ -50,6 +52,16 @@ def printable(text: str) -> str:
 
 
 _JOINERS = "\u200c\u200d"
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Has errors of the operating system name `path` where they name nothing, as that of a write to a full disk."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 class Folders:

@@ -132,9 +132,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _of_the_system(error: OSError) -> LadingError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        where = error.filename or "a disk that this needs"
-        return LadingError(f"{where}: no space left", "free some, or set LADING_HOME to a folder on a larger disk")
+        where = error.filename or _places_written()
+        return LadingError(f"no space left for {where}", "free some, or name a place on a larger disk")
     return LadingError(f"{error.filename or 'the system'}: {error.strerror or error}", "mend it and try again")
+
+
+def _places_written() -> str:
+    """Where the full disk may be: a write that fails does not say what it wrote to."""
+    import tempfile
+
+    from lading.settings import Settings
+
+    home = Settings.from_env(kept=False).home
+    return f"LADING_HOME ({home}), temporary files ({tempfile.gettempdir()}) or stdout"
 
 
 def fail(error: LadingError, raised: BaseException | None = None) -> None:

@@ -126,7 +126,7 @@ def _disk_error(error: OSError, dest: Path) -> LadingError:
         return LadingError(f"the pull failed: {error}", "try again; what was fetched is kept")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return LadingError(
-            f"the disk is full: {dest} cannot take more", "free some space and pull again; what was fetched is kept"
+            f"no space left for {error.filename or dest}", "free some space and pull again; what was fetched is kept"
         )
     return LadingError(
         f"{error.filename or dest}: {error.strerror}", "mend it and pull again; what was fetched is kept"

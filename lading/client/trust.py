@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lading.errors import IntegrityError, UsageError
+from lading.paths import naming
 from lading.signing import signer, thumbprint, verify
 
 
@@ -41,7 +42,8 @@ class TrustStore:
         keys = {**self._read(), dataset: jwk}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         partial = self._path.with_name(f"{self._path.name}.{os.getpid()}.partial")
-        partial.write_text(json.dumps(keys, indent=2, sort_keys=True) + "\n")
+        with naming(self._path):
+            partial.write_text(json.dumps(keys, indent=2, sort_keys=True) + "\n")
         partial.replace(self._path)
 
     def _read(self) -> dict[str, dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -230,6 +231,30 @@ def test_a_release_that_fills_its_disk_goes_on_when_there_is_room(
     assert not list((small_disk / "home" / "work" / dataset).glob("v1/*"))
 
 
+def test_a_full_disk_is_named_by_what_did_not_fit(
+    stack: RunningStack, dataset: str, make_tree: Callable[..., Path], small_disk: Path, tmp_path: Path
+) -> None:
+    from flows.release import release
+
+    release(source=str(make_tree("source", {"a.txt": b"a"})), dataset=dataset, version="v1", smoke=False)
+    with (small_disk / "filler").open("wb") as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(100_000))
+            file.flush()
+    assert stack.lading("show", dataset).returncode == 0, "the publisher's key is trusted from here on"
+    trust, home = small_disk / "trust.json", small_disk / "home"
+    refused(stack.lading("show", dataset, LADING_TRUST_STORE=str(trust)), 1, f"no space left for {trust};")
+    pulled = stack.lading("pull", dataset, str(tmp_path / "dest"), "--quiet", LADING_TRUST_STORE=str(trust))
+    refused(pulled, 1, f"no space left for {trust};")
+    refused(stack.lading("ls", f"{dataset}@v1", LADING_HOME=str(home)), 1, f"no space left for LADING_HOME ({home})")
+    command = [sys.executable, "-m", "lading", "ls", f"{dataset}@v1"]
+    with Path("/dev/full").open("wb") as full:
+        listed = subprocess.run(command, env=stack.environment, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (listed.returncode, listed.stderr.count("\n")) == (1, 1)
+    assert "no space left for LADING_HOME" in listed.stderr
+    assert " or stdout;" in listed.stderr
+
+
 def test_pull_onto_a_disk_that_gets_full(
     stack: RunningStack, dataset: str, make_tree: Callable[..., Path], small_disk: Path
 ) -> None:
@@ -255,7 +280,7 @@ def test_pull_onto_a_disk_that_gets_full(
         except OSError:
             pass
     out, err = process.communicate()
-    refused(subprocess.CompletedProcess(command, process.returncode, out, err), 1, "the disk is full", "pull again")
+    refused(subprocess.CompletedProcess(command, process.returncode, out, err), 1, "no space left for", "pull again")
 
     filler.unlink()
     done = stack.lading("pull", dataset, str(dest), "--json", "--quiet")
