@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +18,6 @@ def check_path(path: str) -> str:
     parts = path.split("/")
     if "\0" in path or any(part in ("", ".", "..") for part in parts) or parts[0] == OWN_FOLDER:
         raise IntegrityError(f"the index holds an unsafe path {path!r}", "do not use this release; tell its publisher")
-    if os.name == "nt" and any(set(part) & set('<>:"\\|?*') or part[-1] in " ." for part in parts):
-        raise ConflictError(f"Windows cannot hold a file called {path!r}", "pull on another system or leave it out")
     return path
 
 

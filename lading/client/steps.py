@@ -19,6 +19,7 @@ from lading.client.assembly import Assemblies
 from lading.client.compare import Work, compare, list_present, trusted_files, unknown_files
 from lading.client.destination import Destination
 from lading.client.fetch import Fetcher
+from lading.client.filesystem import FileSystem
 from lading.client.foreign import changed_here, check_foreign, named
 from lading.client.local import adopt, copy_chunks
 from lading.client.opening import Opened
@@ -156,7 +157,7 @@ class _Puller:
         patches = fetch_patches(self._transfer, self._release, held) if work.todo_files else None
         self._patched = patches is not None
         work = plan_patches(tables, patches, work)
-        _check(tables, work, self._release, self._state.dest)
+        _check(tables, work, self._release, self._state)
         self._in_the_way = check_foreign(tables, old, self._state.dest, self._stop, overwrite=self._overwrite)
         changed = changed_here(tables)
         if changed:
@@ -213,14 +214,21 @@ class _Puller:
         return removed
 
 
-def _check(tables: Tables, work: Work, release: RemoteRelease, dest: Path) -> None:
-    """Refuse unsafe paths, unknown shards and a disk that is too small, before anything is changed."""
+def _check(tables: Tables, work: Work, release: RemoteRelease, state: State) -> None:
+    """Refuse unsafe paths, names that the file system cannot hold, unknown shards and a disk that is too small, before
+    anything is changed."""
+    dest = state.dest
+    system = FileSystem.of(state.root)
     for path, kind, target in tables.rows("SELECT path, type, target FROM todo"):
         check_path(path)
-        if kind == "symlink" and not link_is_safe(path, target or ""):
-            raise IntegrityError(
-                f"the index holds an unsafe link {path!r}", "do not use this release; tell its publisher"
-            )
+        system.check_path(dest, path)
+        if kind == "symlink":
+            if not link_is_safe(path, target or ""):
+                raise IntegrityError(
+                    f"the index holds an unsafe link {path!r}", "do not use this release; tell its publisher"
+                )
+            system.check_link(path, target)
+    system.check_cases(tables, dest)
     shards = release.shards
     for (shard,) in tables.rows("SELECT DISTINCT shard FROM remote_pieces"):
         if shard not in shards:

@@ -13,7 +13,9 @@ from running_stack import RunningStack
 from trees import listing
 
 import lading
+from lading.client.filesystem import FileSystem
 from lading.client.pull import pull
+from lading.client.selection import Selection
 from lading.client.state import State
 from lading.errors import ConflictError
 
@@ -172,3 +174,31 @@ def test_a_folder_of_the_users_in_a_files_place_is_an_error_before_anything_is_c
         pull("own@v2", dest, stack.settings, overwrite=overwrite)
 
     assert listing(dest) == before
+
+
+def test_names_that_the_file_system_cannot_hold_are_an_error_before_anything_is_changed(
+    stack: RunningStack,
+    dataset: str,
+    make_tree: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on Windows, whose rules are applied to this system's folder."""
+    from flows.release import release
+
+    files = {"a.txt": b"a", "train/x.txt": b"x", "nul.csv": b"n", "README.md": b"r"}
+    release(source=str(make_tree("source", files)), dataset=dataset, version="v1", smoke=False)
+    monkeypatch.setattr(FileSystem, "of", lambda _: FileSystem(windows=True, folds_case=True))
+    dest = tmp_path / "dest"
+    dest.mkdir()
+    (dest / "readme.md").write_bytes(b"of the user")
+
+    with pytest.raises(ConflictError, match=r"cannot hold a file called 'nul.csv'.*--exclude"):
+        pull(dataset, dest, stack.settings)
+    no_device = Selection(exclude=("nul.csv",))
+    with pytest.raises(ConflictError, match=r"takes 'README.md' and 'readme.md' for one name"):
+        pull(dataset, dest, stack.settings, selection=no_device, overwrite=True)
+
+    assert listing(dest, mtimes=False).keys() == {"readme.md"}
+    pull(dataset, dest, stack.settings, selection=Selection(exclude=("nul.csv", "README.md")))
+    assert sorted(listing(dest)) == ["a.txt", "readme.md", "train/x.txt"]
