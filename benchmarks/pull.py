@@ -1,13 +1,15 @@
 """Pull against its peers: `python -m benchmarks.pull [--runs N] [--peak]`.
 
-Starts the local stack, releases four trees (256 MB and 1 GB in large files, 8,000 small files, and those changed in
-places as a delta), and fetches each with `lading pull`, with `curl | zstd -d | tar x`, with `aria2c -x16` and then
-`zstd -d | tar x`, and with rclone, restic and casync where they are installed. All runs are on this machine in this
-call, in turn, so that the ratios hold although the machine's speed drifts; figures are medians.
+Starts the local stack, releases trees (256 MB and 1 GB in large files; 8,000 small files, and those with some of them
+changed as a delta; two files of text, and those edited all over, with patches), and fetches each with `lading pull`,
+with `curl | zstd -d | tar x`, with `aria2c -x16` and then `zstd -d | tar x`, and with rclone, restic and casync where
+they are installed. All runs are on this machine in this call, in turn, so that the ratios hold although the machine's
+speed drifts; figures are medians.
 
 curl and aria2 read the same shards through the same gateway. rclone copies the files themselves from the local store's
 S3 endpoint. restic and casync read a repository in a local folder: no server is in their way, which favours them. Only
-`lading pull` verifies each file and can update in place; for the update, curl and aria2 fetch all shards of v2.
+`lading pull` verifies each file and can update in place; for an update, curl and aria2 fetch all shards of v2. What an
+update fetches is compared with the patch that `zstd --patch-from` makes of the two tars.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.release import patch_from
 from lading.client.access import Access
 from lading.http import session as http_session
 from lading.settings import Settings
@@ -42,6 +45,9 @@ HUGE_BYTES = 4 * LARGE_BYTES
 SMALL_FILES = 8_000
 SMALL_BYTES = 8_000
 CHANGED_SHARE = 0.05
+EDITED_FILES = 2
+EDITED_BYTES = 32 * 1024 * 1024
+EDITS = 4_000
 
 _WATCH = """
 import os, sys, time, resource
@@ -66,13 +72,14 @@ class Figures:
 
 @dataclass(frozen=True)
 class Case:
-    """What is fetched: `before` is the version that is there already, for an update, and `new_bytes` the stored bytes
-    of the chunks that it lacks."""
+    """What is fetched: `before` is the version that is there already, for an update, `old` its tree, and `new_bytes`
+    the stored bytes of the chunks that it lacks."""
 
     name: str
     reference: str
     source: Path
     before: str | None = None
+    old: Path | None = None
     new_bytes: int | None = None
 
 
@@ -140,8 +147,29 @@ def _release_all(folder: Path) -> list[Case]:
         Case("large files, 256 MB", "large@v1", large),
         Case("large files, 1 GB", "huge@v1", huge),
         Case("8,000 small files", "small@v1", small),
-        Case("update of 5 %", "small@v2", changed, before="small@v1", new_bytes=made["new_stored_bytes"]),
+        Case("update of 5 %", "small@v2", changed, "small@v1", small, made["new_stored_bytes"]),
+        _release_edited(folder),
     ]
+
+
+def _release_edited(folder: Path) -> Case:
+    """Text that is edited all over, so that few chunks stay: what patches are for."""
+    from flows.release import release
+
+    old, new = folder / "sources/text", folder / "sources/edited"
+    chosen = random.Random(3)
+    words = [bytes(chosen.choices(b"abcdefghijklmnopqrstuvwxyz", k=2 + n % 9)) for n in range(5_000)]
+    for root in (old, new):
+        root.mkdir(parents=True)
+    for number in range(EDITED_FILES):
+        lines = [b" ".join(chosen.choices(words, k=12)) for _ in range(EDITED_BYTES // 84)]
+        (old / f"{number}.txt").write_bytes(b"\n".join(lines))
+        for place in chosen.sample(range(len(lines)), EDITS):
+            lines[place] = b" ".join(chosen.choices(words, k=12))
+        (new / f"{number}.txt").write_bytes(b"\n".join(lines))
+    release(source=str(old), dataset="text", version="v1", smoke=False)
+    made = release(source=str(new), dataset="text", version="v2", smoke=False, patches=True)
+    return Case("update of edited text, with patches", "text@v2", new, "text@v1", old, made["new_stored_bytes"])
 
 
 def _text(chosen: random.Random, size: int) -> bytes:
@@ -267,6 +295,15 @@ def _compare(console: Console, case: Case, folder: Path, runs: int) -> None:
                 shutil.rmtree(path, ignore_errors=True)
     shutil.rmtree(base, ignore_errors=True)
     _show(console, case, figures, runs)
+    if case.old and shutil.which("zstd"):
+        with tempfile.TemporaryDirectory(dir=folder) as tars:
+            patch, seconds = patch_from(Path(tars), case.old, case.source)
+        share = (figures["lading pull"].wire or 0) / patch
+        console.print(
+            f"zstd --patch-from of the two tars: {patch / 1e6:.2f} MB in {seconds:.2f} s; "
+            f"lading pull fetched {share:.2f} times as much"
+        )
+    console.print()
 
 
 def _run(command: list[str], wire: int | None) -> tuple[float, float, float, int | None]:
@@ -301,7 +338,6 @@ def _show(console: Console, case: Case, figures: dict[str, Figures], runs: int) 
     if case.new_bytes:
         moved = figures["lading pull"].wire or 0
         console.print(f"new chunks: {case.new_bytes / 1e6:.2f} MB; fetched {moved / case.new_bytes:.2f} times as much")
-    console.print()
 
 
 def _peak(console: Console, folder: Path) -> None:

@@ -133,7 +133,7 @@ def _compare(console: Console, name: str, old: Path, new: Path, runs: int) -> No
                 work.mkdir()
                 _run_both(figures[peer], command, old, new, work)
                 shutil.rmtree(work)
-        patch_bytes, patch_seconds = _patch_from(Path(folder), old, new)
+        patch_bytes, patch_seconds = patch_from(Path(folder), old, new)
     _show(console, name, old, figures, runs)
     console.print(f"zstd --patch-from of the two tars: {patch_bytes / 1e6:.2f} MB in {patch_seconds:.2f} s")
     if missing:
@@ -190,7 +190,8 @@ def _tree_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and "hash-cache" not in path.parts)
 
 
-def _patch_from(folder: Path, old: Path, new: Path) -> tuple[int, float]:
+def patch_from(folder: Path, old: Path, new: Path) -> tuple[int, float]:
+    """Bytes of the patch that `zstd --patch-from` makes of the tars of two trees, and seconds; files go to `folder`."""
     for name, source in (("old", old), ("new", new)):
         subprocess.run(["tar", "-C", str(source), "--sort=name", "-cf", str(folder / f"{name}.tar"), "."], check=True)
     started = time.perf_counter()
