@@ -202,6 +202,8 @@ named AS (
 origins AS (SELECT * FROM kept UNION ALL SELECT * FROM shared UNION ALL SELECT * FROM named)
 SELECT f.file_id, f.path, f.size, o.file_id AS old_id, o.path AS old_path, o.size AS old_size, o.sha256 AS old_sha256
 FROM fresh f JOIN origins USING (file_id) JOIN old_files o ON o.file_id = origins.old_id
+-- zstd takes no shorter dictionary, and less is nothing to compare with.
+WHERE o.size >= 8
 """
 
 

@@ -6,21 +6,13 @@ The mark is an object of its own beside the manifest, because a manifest never c
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from lading.errors import ConflictError, NotFoundError
 from lading.names import MANIFEST, YANKED, release_key
 from lading.objectstore import Bucket
+from lading.yank import Yank, parse_yank
 from tasks.parent import read_latest
-
-
-@dataclass(frozen=True, slots=True)
-class Yank:
-    """When a release was yanked (UTC, ISO 8601), and why if that was said."""
-
-    yanked_at: str
-    reason: str | None = None
 
 
 def read_yank(store: Bucket, dataset: str, version: str) -> Yank | None:
@@ -29,12 +21,7 @@ def read_yank(store: Bucket, dataset: str, version: str) -> Yank | None:
         data = store.get(release_key(dataset, version, YANKED))
     except NotFoundError:
         return None
-    try:
-        document = json.loads(data)
-        return Yank(str(document["yanked_at"]), document.get("reason"))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        # The mark counts by being there.
-        return Yank("an unknown time")
+    return parse_yank(data)
 
 
 def yank(store: Bucket, dataset: str, version: str, reason: str | None = None) -> bool:

@@ -104,6 +104,17 @@ def test_a_release_without_changes_has_no_patches(stack: RunningStack, dataset: 
     assert listing(tmp_path / "dest") == listing(source)
 
 
+def test_a_file_of_a_few_bytes_is_nothing_to_patch_from(stack: RunningStack, dataset: str, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for version, size in (("v1", 7), ("v2", 8), ("v3", 9)):
+        (source / "tiny.txt").write_bytes(b"a" * size)
+        (source / "other.txt").write_bytes(text(4, 1_000) + version.encode())
+        release(source, dataset, version, patches=version != "v1")
+        pull(f"{dataset}@{version}", tmp_path / "dest", stack.settings)
+        assert listing(tmp_path / "dest") == listing(source)
+
+
 def test_an_update_by_patches_fetches_a_small_part_of_the_new_chunks(
     stack: RunningStack, dataset: str, versions: tuple[Path, Manifest, dict], tmp_path: Path
 ) -> None:

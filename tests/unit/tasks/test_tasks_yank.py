@@ -9,8 +9,9 @@ from tasks_store import MemoryBucket, Stored, put_release
 
 from lading.errors import ConflictError, NotFoundError
 from lading.names import SIGNATURE, YANKED, latest_key, release_key
+from lading.yank import Yank
 from tasks.publish import promote
-from tasks.yank import Yank, offer_again, read_yank, yank
+from tasks.yank import offer_again, read_yank, yank
 
 MARK = release_key("data", "v1", YANKED)
 
