@@ -65,6 +65,12 @@ def build_index(work: WorkDir, parent: ParentIndex | None, labels: Path | None, 
     return ReleaseIndex(describe(files, file_rows), describe(chunks, chunk_rows), looked_up, shards)
 
 
+def check_labels_file(labels: Path) -> None:
+    """Refuse a labels file that fits no source. Raises SourceError, UsageError."""
+    with Tables() as tables:
+        _read_labels(tables, labels)
+
+
 def check_labels(work: WorkDir, labels: Path) -> None:
     """Refuse labels that do not fit what was scanned, before anything is stored. Raises SourceError, UsageError."""
     with Tables(spill=work.spill) as tables:
@@ -98,6 +104,18 @@ def _label_columns(tables: Tables, labels: Path | None) -> list[str]:
     """Name the labels as table `labels` and return its columns but `path`."""
     if labels is None:
         return []
+    names = _read_labels(tables, labels)
+    _refuse_rows(
+        tables,
+        labels,
+        "names a path that is not in the source",
+        "SELECT path FROM labels ANTI JOIN entries USING (path)",
+    )
+    return [name for name in names if name != "path"]
+
+
+def _read_labels(tables: Tables, labels: Path) -> list[str]:
+    """Name the labels as table `labels` and return its columns."""
     if not labels.is_file():
         raise UsageError(f"there is no labels file {labels}", "check the path")
     try:
@@ -109,23 +127,17 @@ def _label_columns(tables: Tables, labels: Path | None) -> list[str]:
     if taken:
         raise SourceError(f"{labels} has columns of the index itself: {', '.join(taken)}", "rename them")
     _refuse_rows(tables, labels, "names a path twice", "SELECT path FROM labels GROUP BY path HAVING count(*) > 1")
-    _refuse_rows(
-        tables,
-        labels,
-        "names a path that is not in the source",
-        "SELECT path FROM labels ANTI JOIN entries USING (path)",
-    )
-    return [name for name in names if name != "path"]
+    return names
 
 
 def _load_labels(tables: Tables, labels: Path) -> list[str]:
     """Name the labels as table `labels` and return its columns. Raises SourceError if `path` is not among them."""
-    described = f"SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM {labels_reader(labels)})"
+    described = f"SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM {_reader(labels)})"
     columns: dict[str, str] = dict(tables.connection.execute(described).fetchall())
     if "path" not in columns:
         raise SourceError(f"{labels} has no column 'path'", f"it has {', '.join(columns)}: rename one")
     # A path that looks like a number or a date is text even so.
-    tables.run(f"CREATE TABLE labels AS SELECT * FROM {labels_reader(labels, {**columns, 'path': 'VARCHAR'})}")
+    tables.run(f"CREATE TABLE labels AS SELECT * FROM {_reader(labels, {**columns, 'path': 'VARCHAR'})}")
     return list(columns)
 
 
@@ -135,10 +147,8 @@ def _refuse_rows(tables: Tables, labels: Path, what: str, query: str) -> None:
         raise SourceError(f"{labels} {what}: {', '.join(map(repr, found))}", "mend the labels file")
 
 
-def labels_reader(labels: Path, columns: Mapping[str, str] | None = None) -> str:
-    """The table function that reads the labels, with the types of `columns` or those that DuckDB finds.
-
-    Raises UsageError for a file of an unknown kind."""
+def _reader(labels: Path, columns: Mapping[str, str] | None = None) -> str:
+    """The table function that reads the labels, with the types of `columns` or those that DuckDB finds."""
     typed = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in (columns or {}).items())
     match labels.suffix.lower():
         case ".csv":

@@ -11,7 +11,7 @@ from lading.objectstore import bucket
 from lading.settings import Settings
 from lading.signing import load_key
 from tasks.announce import refuse_expired
-from tasks.build_index import labels_reader
+from tasks.build_index import check_labels_file
 from tasks.card import DatasetCard, read_card
 from tasks.scan import rows_of
 from tasks.work import WorkDir, refuse_running
@@ -49,9 +49,7 @@ def check_release(
     folder = check_source(Path(source))
     labels_file = Path(labels) if labels else None
     if labels_file:
-        if not labels_file.is_file():
-            raise UsageError(f"there is no labels file {labels_file}", "check the path")
-        labels_reader(labels_file)
+        check_labels_file(labels_file)
     request = ReleaseRequest(
         folder, dataset, version, _key_file(settings), labels_file, read_card(Path(card) if card else None)
     )

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lading.cli.arguments import folder
 from lading.settings import Settings
 from tasks.preflight import ReleaseRequest, check_release
 
@@ -19,7 +20,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command()
 def command(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder that holds the files.")],
+    source: Annotated[Path, typer.Argument(metavar="SRC", parser=folder, help="Folder that holds the files.")],
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Name of the dataset.")],
     version: Annotated[str, typer.Option(help="Name of the new version, for example a date.")],
     labels: Annotated[Path | None, typer.Option(help="CSV, JSONL or Parquet file with labels by path.")] = None,

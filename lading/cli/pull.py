@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from lading.cli.arguments import folder
 from lading.cli.progress import reporter
 from lading.client.pace import parse_rate
 from lading.client.pull import JOBS, PullResult, pull
@@ -21,7 +22,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command()
 def command(
     reference: Annotated[str, typer.Argument(metavar="DATASET[@VERSION]", help="What to pull; the latest by default.")],
-    dest: Annotated[Path, typer.Argument(metavar="DEST", help="Folder to bring to that state.")],
+    dest: Annotated[Path, typer.Argument(metavar="DEST", parser=folder, help="Folder to bring to that state.")],
     include: Annotated[
         list[str] | None, typer.Option(metavar="GLOB", help="Pull what matches only, such as 'train/**' or '*.jpg'.")
     ] = None,

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from lading.cli.arguments import folder
 from lading.client.verify import verify
 from lading.errors import IntegrityError
 from lading.paths import printable
@@ -18,7 +19,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command()
 def command(
-    dest: Annotated[Path, typer.Argument(metavar="DEST", help="Folder that was pulled to.")],
+    dest: Annotated[Path, typer.Argument(metavar="DEST", parser=folder, help="Folder that was pulled to.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
 ) -> None:
     """Read every file that was pulled to DEST and compare it with its hash; needs no network.

@@ -19,6 +19,16 @@ NAMED = 3
 """How many paths a message names."""
 
 
+def held_links(tables: Tables, index: Path | None) -> None:
+    """Table `held_links`: the links that the last complete pull made, whose release's index is in `index`."""
+    held = (
+        f"read_parquet({literal(index / INDEX_FILES)})"
+        if index
+        else "(SELECT NULL::VARCHAR AS path, NULL::VARCHAR AS target, NULL::VARCHAR AS type)"
+    )
+    tables.run(f"CREATE OR REPLACE TABLE held_links AS SELECT path, target FROM {held} WHERE type = 'symlink'")
+
+
 def check_foreign(
     tables: Tables, old_indexes: list[Path], dest: Path, stop: threading.Event, *, overwrite: bool
 ) -> list[str]:
@@ -28,7 +38,7 @@ def check_foreign(
     """
     tables.run(
         "CREATE OR REPLACE TABLE strangers AS SELECT path, type, target, size FROM present ANTI JOIN installed "
-        "USING (path) WHERE type <> 'dir'"
+        "USING (path) WHERE type <> 'dir' AND NOT (type = 'symlink' AND path IN (SELECT path FROM held_links))"
     )
     if tables.row("SELECT count(*) FROM strangers")[0] == 0:
         return []
@@ -81,12 +91,14 @@ def _check_folders(tables: Tables, dest: Path, stop: threading.Event) -> None:
 
 
 def changed_here(tables: Tables) -> list[str]:
-    """Files that Lading wrote, that were changed since, and that the pull replaces."""
+    """Files and links that Lading wrote, that were changed since, and that the pull replaces."""
     return [
         path
         for (path,) in tables.rows(
             "SELECT path FROM todo SEMI JOIN present USING (path) SEMI JOIN installed USING (path) "
-            "ANTI JOIN trusted USING (path) WHERE type = 'file' ORDER BY path"
+            "ANTI JOIN trusted USING (path) WHERE type = 'file' UNION ALL "
+            "SELECT t.path FROM todo t JOIN present p USING (path) JOIN held_links h USING (path) "
+            "WHERE p.type = 'symlink' AND p.target IS DISTINCT FROM h.target ORDER BY path"
         )
     ]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from lading.client.selection import Selection
 from lading.duck import duckdb
 from lading.errors import NotFoundError, UsageError
+from lading.parallel import Ahead
 from lading.tables import NdjsonWriter, Tables, literal
 
 WHERE_MEMORY = "128MB"
@@ -64,7 +65,7 @@ def where_ids(release_files: Path, where: str) -> Iterator[int]:
         try:
             # This takes one expression, and nothing that would end it and begin another statement.
             SQLExpression(where)
-            cursor = connection.execute(f"SELECT file_id FROM files WHERE (\n{where}\n)")
+            cursor = _interruptible(connection, f"SELECT file_id FROM files WHERE (\n{where}\n)")
             while rows := cursor.fetchmany(10_000):
                 yield from (row[0] for row in rows)
         except duckdb.Error as error:
@@ -75,6 +76,16 @@ def where_ids(release_files: Path, where: str) -> Iterator[int]:
             ) from error
     finally:
         connection.close()
+
+
+def _interruptible(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyConnection:
+    """Run a query that may take for ever: DuckDB would not look at Ctrl-C before its end."""
+    running = Ahead(lambda: connection.execute(query))
+    try:
+        return running.result()
+    except KeyboardInterrupt:
+        connection.interrupt()
+        raise
 
 
 def glob_regex(pattern: str) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from lading.duck import duckdb
 from lading.errors import ConflictError, UsageError
 from lading.paths import OWN_FOLDER
 from lading.tables import Tables, literal
@@ -80,7 +81,7 @@ class State:
         self._journal.touch()
         tables.load("journal", self._journal, JOURNAL_COLUMNS, torn=True)
         self._count = tables.row("SELECT coalesce(max(n), 0) FROM journal")[0]
-        if not self._installed.exists():
+        if not self._has_installed(tables):
             tables.save(
                 "SELECT ''::VARCHAR AS path, 0::BIGINT AS size, 0::BIGINT AS mtime_ns, ''::BLOB AS sha256 WHERE false",
                 self._installed,
@@ -100,6 +101,15 @@ class State:
             self._descriptor = os.open(self._journal, os.O_WRONLY | os.O_APPEND)
             # A crash may have left half a line: what follows must not be glued to it.
             os.write(self._descriptor, b"\n")
+
+    def _has_installed(self, tables: Tables) -> bool:
+        """Whether the record of what Lading wrote is there. A damaged one counts as none: then files are found by
+        their content, as in a folder without a state."""
+        try:
+            tables.run(f"SELECT path, size, mtime_ns, sha256 FROM read_parquet({literal(self._installed)}) LIMIT 0")
+        except duckdb.Error:
+            return False
+        return True
 
     def note_file(self, path: str, size: int, mtime_ns: int, sha256: bytes) -> None:
         """A file is complete in its place."""

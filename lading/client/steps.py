@@ -20,7 +20,7 @@ from lading.client.compare import Work, compare, list_present, trusted_files, un
 from lading.client.destination import Destination
 from lading.client.fetch import Fetcher
 from lading.client.filesystem import FileSystem
-from lading.client.foreign import changed_here, check_foreign, named
+from lading.client.foreign import changed_here, check_foreign, held_links, named
 from lading.client.local import adopt, copy_chunks
 from lading.client.opening import Opened
 from lading.client.patching import apply_patches, plan_patches
@@ -153,11 +153,13 @@ class _Puller:
             trusted_files(tables)
         old = [f for f in self._state.indexes.iterdir() if all((f / n).exists() for n in (INDEX_FILES, INDEX_CHUNKS))]
         work = compare(tables, old, partial=self._partial)
-        held = (self._state.release() or {}).get("version")
-        patches = fetch_patches(self._transfer, self._release, held) if work.todo_files else None
+        held = self._state.release() or {}
+        patches = fetch_patches(self._transfer, self._release, held.get("version")) if work.todo_files else None
         self._patched = patches is not None
         work = plan_patches(tables, patches, work)
         _check(tables, work, self._release, self._state)
+        complete = [f for f in old if held.get("complete") and f.name == held.get("manifest_sha256")]
+        held_links(tables, complete[0] if complete else None)
         self._in_the_way = check_foreign(tables, old, self._state.dest, self._stop, overwrite=self._overwrite)
         changed = changed_here(tables)
         if changed:

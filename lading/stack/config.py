@@ -89,7 +89,9 @@ def prepare(settings: Settings, gateway_port: int, issuer_port: int) -> StackCon
     if gateway_port and gateway_port == issuer_port:
         raise UsageError(f"both ports are {gateway_port}", "give two different ones")
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    ports = [_free_port(port, what) for port, what in ((gateway_port, "gateway"), (issuer_port, "issuer"))]
+    ports = [
+        free_port(port, what, f"--{what}-port") for port, what in ((gateway_port, "gateway"), (issuer_port, "issuer"))
+    ]
     config = StackConfig(home, ports[0], ports[1], _secrets(home / "secrets.json"))
     if not config.publisher_key.exists():
         generate_key(config.publisher_key)
@@ -173,15 +175,15 @@ def _new_api_key() -> str:
     return made.stdout.strip()
 
 
-def _free_port(port: int, what: str) -> int:
-    """Return `port`, or a free one for 0. Raises UsageError if it is taken."""
+def free_port(port: int, what: str, option: str, host: str = HOST) -> int:
+    """Return `port`, or a free one for 0. Raises UsageError, which names the option for another, if it is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError as error:
             raise UsageError(
                 f"port {port} for the {what} is taken ({error.strerror})",
-                f"stop what uses it, or give another with --{what}-port",
+                f"stop what uses it, or give another with {option}",
             ) from error
         return int(probe.getsockname()[1])

@@ -23,8 +23,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from filelock import FileLock, Timeout
+
 from lading.client.state import write_atomically
-from lading.errors import LadingError, UsageError
+from lading.errors import ConflictError, LadingError, UsageError
+from lading.stack.config import free_port
 from lading.stack.part import POLL_S, Part
 
 WORKER = Path(__file__).resolve().parents[2] / "gateway_worker"
@@ -132,6 +135,7 @@ class SelfHostedGateway:
         self._spool = spool
         self._note = note
         self._part: Part | None = None
+        self._lock = FileLock(config.home / "lock")
 
     def __enter__(self) -> Self:
         try:
@@ -147,8 +151,20 @@ class SelfHostedGateway:
         self.stop()
 
     def start(self) -> None:
-        """Start workerd and return when it answers. Raises LadingError with its message if it does not."""
+        """Start workerd and return when it answers.
+
+        Raises UsageError for a port that is taken, ConflictError if a gateway uses the folder already, and LadingError
+        with workerd's message if it does not answer.
+        """
         config = self._config
+        config.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            raise ConflictError(
+                f"a gateway runs in {config.home} already", "stop it, or give another LADING_HOME"
+            ) from None
+        free_port(config.port, "gateway", "--port", config.host)
         state = config.home / "state"
         for folder in (state, config.slices):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -176,12 +192,12 @@ class SelfHostedGateway:
 
     def stop(self) -> None:
         """End workerd and store the last events."""
-        if self._part is None:
-            return
-        self._part.stop()
-        self._part.wait()
-        self._part = None
-        self._flush()
+        if self._part is not None:
+            self._part.stop()
+            self._part.wait()
+            self._part = None
+            self._flush()
+        self._lock.release()
 
     def _flush(self) -> None:
         try:

@@ -208,6 +208,28 @@ def test_ctrl_c_ends_other_commands_with_one_line(
     assert (process.returncode, said) == (130, "lading: interrupted\n")
 
 
+@pytest.mark.parametrize("command", ["ls", "pull"])
+def test_ctrl_c_ends_a_condition_that_takes_for_ever(
+    stack: RunningStack, released: tuple[str, dict], command: str, tmp_path: Path
+) -> None:
+    endless = "(SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE (a.range * b.range) % 7 = size % 7) > 0"
+    arguments = [command, "faults@v1", *([str(tmp_path / "dest")] if command == "pull" else []), "--where", endless]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lading", *arguments],
+        env=stack.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130, said
+    assert said.splitlines()[-1].startswith("lading: interrupted")
+    assert time.monotonic() - began < 3
+
+
 def test_a_connection_that_hardly_moves_is_broken_off(
     stack: RunningStack, released: tuple[str, dict], proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

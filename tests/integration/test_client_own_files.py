@@ -202,3 +202,55 @@ def test_names_that_the_file_system_cannot_hold_are_an_error_before_anything_is_
     assert listing(dest, mtimes=False).keys() == {"readme.md"}
     pull(dataset, dest, stack.settings, selection=Selection(exclude=("nul.csv", "README.md")))
     assert sorted(listing(dest)) == ["a.txt", "readme.md", "train/x.txt"]
+
+
+def test_a_link_that_was_changed_since_it_was_pulled_is_made_right_again(
+    stack: RunningStack, released: Callable[[str], Path], tmp_path: Path
+) -> None:
+    dest = tmp_path / "dest"
+    pull("own@v1", dest, stack.settings)
+    (dest / "link").unlink()
+    (dest / "link").symlink_to("elsewhere")
+
+    done = stack.lading("pull", "own@v1", str(dest))
+
+    assert done.returncode == 0, done.stderr
+    assert "replacing what was changed here since it was pulled: link" in done.stderr
+    assert listing(dest) == listing(released("v1"))
+
+
+def test_a_link_of_the_user_is_not_taken_for_one_that_lading_made(
+    stack: RunningStack, released: Callable[[str], Path], tmp_path: Path
+) -> None:
+    dest = tmp_path / "dest"
+    pull("own@v1", dest, stack.settings, selection=Selection(include=("*.txt",)))
+    (dest / "link").symlink_to("elsewhere")
+    with pytest.raises(ConflictError, match=r"1 file that Lading did not write .* release: link"):
+        pull("own@v1", dest, stack.settings)
+    assert (dest / "link").readlink() == Path("elsewhere")
+
+
+@pytest.mark.parametrize("junk", [b"", b"junk", b"PAR1" + bytes(100) + b"PAR1"])
+def test_a_damaged_record_of_what_was_pulled_is_made_anew(
+    stack: RunningStack, released: Callable[[str], Path], tmp_path: Path, junk: bytes
+) -> None:
+    dest = tmp_path / "dest"
+    pull("own@v1", dest, stack.settings)
+    (dest / ".lading" / "installed.parquet").write_bytes(junk)
+
+    result = pull("own@v1", dest, stack.settings)
+
+    assert (result.made_files, listing(dest)) == (0, listing(released("v1")))
+    (dest / "a.txt").unlink()
+    assert pull("own@v1", dest, stack.settings).made_files == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [("pull", "own@v1", ""), ("verify", ""), ("release", "", "own", "--version", "v")]
+)
+def test_an_empty_name_is_not_the_current_folder(stack: RunningStack, arguments: tuple[str, ...]) -> None:
+    done = stack.lading(*arguments)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "lading: the name of the folder is empty; give a folder; '.' is the current one\n",
+    )

@@ -34,6 +34,19 @@ def gateway(stack: RunningStack, tmp_path: Path) -> Iterator[str]:
         assert probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) != 0
 
 
+def test_a_second_gateway_is_refused_in_one_line(stack: RunningStack, tmp_path: Path) -> None:
+    with selfhosted(stack, tmp_path / "home") as (url, _):
+        port = url.rpartition(":")[2]
+        for home, code, words in (
+            ("home", 6, f"a gateway runs in {tmp_path}/home/selfhost already"),
+            ("other", 2, f"port {port} for the gateway is taken (Address already in use); stop what uses it, or give "),
+        ):
+            done = stack.lading("gateway", "--selfhost", "--port", port, LADING_HOME=str(tmp_path / home))
+            assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
+            assert words in done.stderr
+        assert requests.get(f"{url}/healthz", timeout=10).status_code == 200
+
+
 def token_for(stack: RunningStack, *scopes: str) -> str:
     """A token minted by the operator's command."""
     options = [argument for scope in scopes for argument in ("--scp", scope)]

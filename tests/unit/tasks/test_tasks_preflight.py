@@ -46,6 +46,8 @@ def test_a_folder_without_files_is_refused_whatever_else_is_in_it(tmp_path: Path
         ({"source": "empty"}, SourceError),
         ({"labels": "missing.csv"}, UsageError),
         ({"labels": "source/file"}, UsageError),
+        ({"labels": "nopath.csv"}, SourceError),
+        ({"labels": "twice.csv"}, SourceError),
         ({"card": "missing.toml"}, UsageError),
         ({"key": "missing.pem"}, UsageError),
         ({"key": ""}, UsageError),
@@ -60,6 +62,8 @@ def test_what_is_wrong_is_refused_before_the_store_is_asked(
     for folder in ("source", "empty"):
         (tmp_path / folder).mkdir()
     (tmp_path / "source" / "file").write_bytes(b"no key")
+    (tmp_path / "nopath.csv").write_text("name,label\na,1\n")
+    (tmp_path / "twice.csv").write_text("path,label\na,1\na,2\n")
     generate_key(tmp_path / "key.pem")
     given: dict[str, Any] = {
         "source": "source",
