@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from lading.client.selection import Selection
@@ -75,7 +76,9 @@ def where_ids(release_files: Path, where: str) -> Iterator[int]:
                 "give one SQL expression over columns of files.parquet, such as \"size < 1000 AND path LIKE 'a/%'\"",
             ) from error
     finally:
-        connection.close()
+        # After Ctrl-C the query may still be on its way out.
+        with suppress(duckdb.Error):
+            connection.close()
 
 
 def _interruptible(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyConnection:
