@@ -137,7 +137,7 @@ def write_lookup(tables: Tables, path: Path) -> int:
 
 
 def _write_blobs(file: BinaryIO, tables: Tables, query: str) -> None:
-    cursor = tables.connection.cursor()
+    cursor = tables.cursor()
     cursor.execute(query)
     while rows := cursor.fetchmany(_BATCH_ROWS):
         file.write(b"".join([row[0] for row in rows]))

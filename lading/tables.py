@@ -15,6 +15,9 @@ from typing import Any, Self
 
 from lading.duck import duckdb
 
+SCHEMA = "tables"
+"""Everything is made in here, so that all of it goes at once."""
+
 _idle: list[tuple[tuple[str, int | None], duckdb.DuckDBPyConnection]] = []
 """A database that is empty again, with what it was made for: making one takes as long as ten small queries, and the
 steps of a release need one after the other."""
@@ -34,6 +37,7 @@ class Tables:
         self._made_for = (memory_limit, threads)
         self._spill = spill
         self.connection = self._reused() or self._made()
+        self.connection.execute(f"CREATE SCHEMA {SCHEMA}; USE {SCHEMA}")
 
     def _made(self) -> duckdb.DuckDBPyConnection:
         memory_limit, threads = self._made_for
@@ -79,12 +83,7 @@ class Tables:
         if error is not None or _idle:
             self.connection.close()
             return
-        for drop, names in (
-            ("VIEW", "SELECT view_name FROM duckdb_views() WHERE NOT internal"),
-            ("TABLE", "SELECT table_name FROM duckdb_tables()"),
-        ):
-            for (name,) in self.connection.execute(names).fetchall():
-                self.connection.execute(f"DROP {drop} {identifier(name)}")
+        self.connection.execute(f"USE main; DROP SCHEMA {SCHEMA} CASCADE")
         _idle.append((self._made_for, self.connection))
 
     def run(self, sql: str, *parameters: Any) -> None:
@@ -98,11 +97,17 @@ class Tables:
         return result
 
     def rows(self, sql: str, *parameters: Any, batch: int = 10_000) -> Iterable[tuple[Any, ...]]:
-        """The rows of a query, fetched in batches. Use a cursor of its own, so that other queries may run between."""
-        cursor = self.connection.cursor()
+        """The rows of a query, fetched in batches. Other queries may run between."""
+        cursor = self.cursor()
         cursor.execute(sql, parameters or None)
         while rows := cursor.fetchmany(batch):
             yield from rows
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A cursor of its own, that sees the same tables."""
+        cursor = self.connection.cursor()
+        cursor.execute(f"USE {SCHEMA}")
+        return cursor
 
     def view(self, name: str, parquet: Path) -> None:
         """Name a Parquet file."""

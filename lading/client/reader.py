@@ -135,7 +135,7 @@ class Reader:
         asked = path
         for _ in range(16):
             with self._lock:
-                cursor = self._tables.connection.cursor()
+                cursor = self._tables.cursor()
                 row = cursor.execute("SELECT * FROM files WHERE path = ?", [path]).fetchone()
                 columns = [column[0] for column in cursor.description or []]
             if row is None:
