@@ -32,7 +32,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.plain_gateway import free_port, plain_gateway
+from benchmarks.plain_gateway import plain_gateway
+from lading.stack.ports import free_port
 from lading.stack.selfhost import WORKER, build
 
 MIB = 1024 * 1024

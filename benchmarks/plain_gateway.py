@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from lading.signing import public_jwk
+from lading.stack.ports import free_port
 from lading.stack.selfhost import workerd_command
 from lading.tokens import mint
 
@@ -60,10 +60,3 @@ def plain_gateway(home: Path, store: str, prefix: str, **settings: str) -> Plain
         **settings,
     }
     return PlainGateway(workerd_command(f"127.0.0.1:{port}", state, slices), environment, port, token, slices)
-
-
-def free_port() -> int:
-    """A port of this machine that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -7,7 +7,6 @@ ended, and a killed command would leave it behind. Behind a guard neither happen
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Any
 
 from lading.settings import Settings
 from lading.stack.part import Part
+from lading.stack.ports import HOST, free_port
 
 READY_S = 120.0
 
@@ -29,9 +29,7 @@ def prefect_server(settings: Settings) -> Iterator[None]:
     if os.environ.get("PREFECT_API_URL"):
         yield
         return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     home = settings.home / "prefect"
     server = _start(settings, home, port)
     try:
@@ -40,13 +38,13 @@ def prefect_server(settings: Settings) -> Iterator[None]:
 
         import flows.release  # noqa: F401
 
-        updates: dict[Any, Any] = {PREFECT_API_URL: f"http://127.0.0.1:{port}/api", PREFECT_HOME: home}
+        updates: dict[Any, Any] = {PREFECT_API_URL: f"http://{HOST}:{port}/api", PREFECT_HOME: home}
         if PREFECT_API_URL.value():
             # A profile or a file of settings names one.
             _end(server)
             updates = {}
         else:
-            server.wait_ready(f"http://127.0.0.1:{port}/api/health", READY_S)
+            server.wait_ready(f"http://{HOST}:{port}/api/health", READY_S)
         with temporary_settings(updates=updates):
             yield
     finally:
@@ -54,7 +52,7 @@ def prefect_server(settings: Settings) -> Iterator[None]:
 
 
 def _start(settings: Settings, home: Path, port: int) -> Part:
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
     environment = {
         **os.environ,
         "PREFECT_HOME": str(home),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,8 +16,8 @@ from lading.client.state import write_atomically
 from lading.errors import UsageError
 from lading.settings import Settings
 from lading.signing import generate_key
+from lading.stack.ports import HOST, check_port, free_port
 
-HOST = "127.0.0.1"
 GATEWAY_PORT = 8787
 ISSUER_PORT = 8788
 
@@ -89,10 +88,9 @@ def prepare(settings: Settings, gateway_port: int, issuer_port: int) -> StackCon
     if gateway_port and gateway_port == issuer_port:
         raise UsageError(f"both ports are {gateway_port}", "give two different ones")
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    ports = [
-        free_port(port, what, f"--{what}-port") for port, what in ((gateway_port, "gateway"), (issuer_port, "issuer"))
-    ]
-    config = StackConfig(home, ports[0], ports[1], _secrets(home / "secrets.json"))
+    for port, what in ((gateway_port, "gateway"), (issuer_port, "issuer")):
+        check_port(port, what, f"--{what}-port")
+    config = StackConfig(home, gateway_port or free_port(), issuer_port or free_port(), _secrets(home / "secrets.json"))
     if not config.publisher_key.exists():
         generate_key(config.publisher_key)
     return config
@@ -173,17 +171,3 @@ def _new_api_key() -> str:
     """A key in the issuer's own format; it runs as a program, because nothing here may import the issuer."""
     made = subprocess.run([sys.executable, "-m", "issuer", "new-key"], capture_output=True, text=True, check=True)
     return made.stdout.strip()
-
-
-def free_port(port: int, what: str, option: str, host: str = HOST) -> int:
-    """Return `port`, or a free one for 0. Raises UsageError, which names the option for another, if it is taken."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise UsageError(
-                f"port {port} for the {what} is taken ({error.strerror})",
-                f"stop what uses it, or give another with {option}",
-            ) from error
-        return int(probe.getsockname()[1])

@@ -23,12 +23,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from lading.client.state import write_atomically
-from lading.errors import ConflictError, LadingError, UsageError
-from lading.stack.config import free_port
+from lading.errors import LadingError, UsageError
+from lading.stack.lock import take
 from lading.stack.part import POLL_S, Part
+from lading.stack.ports import check_port
 
 WORKER = Path(__file__).resolve().parents[2] / "gateway_worker"
 CONFIG = WORKER / "selfhost" / "config.capnp"
@@ -158,13 +159,8 @@ class SelfHostedGateway:
         """
         config = self._config
         config.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            self._lock.acquire(blocking=False)
-        except Timeout:
-            raise ConflictError(
-                f"a gateway runs in {config.home} already", "stop it, or give another LADING_HOME"
-            ) from None
-        free_port(config.port, "gateway", "--port", config.host)
+        take(self._lock, "a gateway")
+        check_port(config.port, "gateway", "--port", config.host)
         state = config.home / "state"
         for folder in (state, config.slices):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -14,11 +14,13 @@ from types import TracebackType
 from typing import Self
 
 import requests
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
-from lading.errors import ConflictError, LadingError, UsageError
-from lading.stack.config import HOST, StackConfig, forget, remember, worker_config, write_private
+from lading.errors import LadingError, UsageError
+from lading.stack.config import StackConfig, forget, remember, worker_config, write_private
+from lading.stack.lock import take
 from lading.stack.part import POLL_S, Part
+from lading.stack.ports import HOST
 
 READY_TIMEOUT_S = 60.0
 
@@ -66,12 +68,7 @@ class Stack:
     def start(self) -> None:
         """Start every part and return when all answer. Raises LadingError with the end of a log if one does not."""
         config = self.config
-        try:
-            self._lock.acquire(blocking=False)
-        except Timeout:
-            raise ConflictError(
-                f"a local stack runs in {config.home} already", "stop it, or give another LADING_HOME"
-            ) from None
+        take(self._lock, "a local stack")
         # A stack that was killed left its own.
         self._clean_up()
         keyring = self._bootstrap_issuer()

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from running_stack import RunningStack
 
-from benchmarks.plain_gateway import free_port
 from lading.stack.part import wait_ready
+from lading.stack.ports import free_port
 
 READY_S = 60.0
 

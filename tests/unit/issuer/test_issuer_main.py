@@ -16,6 +16,7 @@ import requests
 from issuer import apikeys
 from issuer.server import listen
 from lading.settings import Settings
+from lading.stack.ports import free_port
 
 
 @pytest.fixture
@@ -33,12 +34,6 @@ def environment(settings: Settings) -> dict[str, str]:
 def issuer(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "issuer", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_new_key_prints_a_key(environment: dict[str, str]) -> None:
