@@ -47,7 +47,9 @@ def test_a_client_with_small_buffers_is_counted_closely() -> None:
         time.sleep(PAUSE_S)
         client.close()
         excess = gateway.event(0)["bytes_sent"] - 20 * MIB
-        assert -CHUNK_BYTES <= excess <= _largest_buffer("tcp_wmem") + CHUNK_BYTES + 2 * 65_536
+        # The last write that the kernel takes whole; and of ten closed connections, two took one more before it failed.
+        last_writes = 2 * CHUNK_BYTES
+        assert -CHUNK_BYTES <= excess <= _largest_buffer("tcp_wmem") + last_writes + 2 * 65_536
 
 
 def test_complete_transfers_are_counted_exactly() -> None:
